@@ -1,0 +1,9 @@
+//! The `Pipeline` API of Acequia: its types (doc comments are the users' documentation), the rules that
+//! make a manifest valid, the expressions in it, and what one stage is told of it.
+//!
+//! Nothing here talks to anything: no clock, no client, no file.
+
+pub mod duration;
+pub mod pipeline;
+pub mod stage;
+pub mod stage_report;
