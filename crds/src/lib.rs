@@ -4,6 +4,7 @@
 //! Nothing here talks to anything: no clock, no client, no file.
 
 pub mod duration;
+pub mod names;
 pub mod pipeline;
 pub mod stage;
 pub mod stage_report;
