@@ -1,0 +1,217 @@
+//! Who owns what: claims on topics and connectors, as recorded in the compacted topic `acequia.ownership`.
+//!
+//! A claim is written before the thing is created, so whatever exists without a claim of ours is somebody else's.
+//! Each owner writes its own key, so two claims on one thing can be seen, and the older one wins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use acequia_crds::stage::SlotRelease;
+use serde::{Deserialize, Serialize};
+
+use super::desired::DeletionPolicy;
+
+/// Which thing a claim is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClaimKind {
+    /// A topic of the Kafka cluster that the ownership topic is in.
+    Topic,
+    /// A connector.
+    Connector,
+}
+
+impl ClaimKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Connector => "connector",
+        }
+    }
+}
+
+/// The key of a record: the thing and who claims it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ClaimKey {
+    /// What kind of thing.
+    pub kind: ClaimKind,
+    /// Its name.
+    pub name: String,
+    /// Identity of the Pipeline that claims it.
+    pub owner: String,
+}
+
+impl ClaimKey {
+    /// The record's key: `<kind>/<name>/<cluster>/<namespace>/<pipeline>`.
+    pub fn to_text(&self) -> String {
+        format!("{}/{}/{}", self.kind.as_str(), self.name, self.owner)
+    }
+
+    /// Reads a record's key back. None: not one of ours. No name of a topic or connector of ours holds a `/`.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once('/')?;
+        let (name, owner) = rest.split_once('/')?;
+        let kind = match kind {
+            "topic" => ClaimKind::Topic,
+            "connector" => ClaimKind::Connector,
+            _ => return None,
+        };
+        Some(Self { kind, name: name.to_owned(), owner: owner.to_owned() })
+    }
+}
+
+/// One owner's claim on one thing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// When it was first made, in milliseconds since 1970. The older of two claims wins.
+    pub since_ms: u64,
+    /// What the owner wants with it.
+    pub state: ClaimState,
+    /// What is claimed.
+    pub of: Claimed,
+}
+
+/// What the owner wants with a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClaimState {
+    /// Keeps it.
+    Held,
+    /// Is removing it. It stays until the removal was seen through, even if Connect was away meanwhile.
+    Deleting,
+    /// Let it go and left it there; the same owner can take it again.
+    Released,
+}
+
+/// What is claimed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Claimed {
+    /// A topic.
+    Topic(TopicClaim),
+    /// A connector.
+    Connector(ConnectorClaim),
+}
+
+/// What is recorded of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicClaim {
+    /// Its topic ID; absent between the claim and the creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Settings that the manifest names, so that one that leaves the manifest can be set back.
+    pub keys: BTreeSet<String>,
+    /// What becomes of it when it leaves the manifest.
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What is recorded of a connector: enough to remove it when the manifest no longer knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectorClaim {
+    /// Base URL of the Kafka Connect cluster.
+    pub url: String,
+    /// What becomes of offsets, slot and publication.
+    pub deletion_policy: DeletionPolicy,
+    /// Slot and publication. No secret is in it, only the name of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<SlotRelease>,
+}
+
+/// All claims that were read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Ownership {
+    claims: BTreeMap<ClaimKind, BTreeMap<String, BTreeMap<String, Claim>>>,
+}
+
+impl Ownership {
+    /// Adds or replaces a claim; None removes it, as a tombstone does.
+    pub fn record(&mut self, key: ClaimKey, claim: Option<Claim>) {
+        let owners = self.claims.entry(key.kind).or_default().entry(key.name).or_default();
+        match claim {
+            Some(claim) => owners.insert(key.owner, claim),
+            None => owners.remove(&key.owner),
+        };
+    }
+
+    /// The claim of `owner` on a thing, in whatever state.
+    pub fn claim(&self, kind: ClaimKind, name: &str, owner: &str) -> Option<&Claim> {
+        self.claims.get(&kind)?.get(name)?.get(owner)
+    }
+
+    /// Who else holds the thing with a claim that beats one made by `owner` at `since_ms` (None: not yet made).
+    pub fn rival(&self, kind: ClaimKind, name: &str, owner: &str, since_ms: Option<u64>) -> Option<&str> {
+        self.claims
+            .get(&kind)?
+            .get(name)?
+            .iter()
+            .filter(|(other, claim)| other.as_str() != owner && claim.state != ClaimState::Released)
+            .find(|(other, claim)| {
+                since_ms.is_none_or(|ours| (claim.since_ms, other.as_str()) < (ours, owner))
+            })
+            .map(|(other, _)| other.as_str())
+    }
+
+    /// All claims of `owner` on things of one kind, by name.
+    pub fn of_owner<'a>(
+        &'a self,
+        kind: ClaimKind,
+        owner: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a Claim)> + 'a {
+        self.claims
+            .get(&kind)
+            .into_iter()
+            .flatten()
+            .filter_map(move |(name, owners)| owners.get(owner).map(|claim| (name.as_str(), claim)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(since_ms: u64) -> Claim {
+        Claim {
+            since_ms,
+            state: ClaimState::Held,
+            of: Claimed::Topic(TopicClaim {
+                id: None,
+                keys: BTreeSet::new(),
+                deletion_policy: DeletionPolicy::Retain,
+            }),
+        }
+    }
+
+    fn key(owner: &str) -> ClaimKey {
+        ClaimKey { kind: ClaimKind::Topic, name: "t".into(), owner: owner.into() }
+    }
+
+    #[test]
+    fn the_older_of_two_claims_wins() {
+        let mut ownership = Ownership::default();
+        ownership.record(key("c/n/late"), Some(held(20)));
+        ownership.record(key("c/n/early"), Some(held(10)));
+        assert_eq!(ownership.rival(ClaimKind::Topic, "t", "c/n/late", Some(20)), Some("c/n/early"));
+        assert_eq!(ownership.rival(ClaimKind::Topic, "t", "c/n/early", Some(10)), None);
+        assert!(ownership.rival(ClaimKind::Topic, "t", "c/n/new", None).is_some());
+    }
+
+    #[test]
+    fn a_released_or_removed_claim_stands_in_nobodys_way() {
+        let mut ownership = Ownership::default();
+        ownership.record(key("c/n/a"), Some(Claim { state: ClaimState::Released, ..held(10) }));
+        ownership.record(key("c/n/b"), Some(held(5)));
+        ownership.record(key("c/n/b"), None);
+        assert_eq!(ownership.rival(ClaimKind::Topic, "t", "c/n/new", None), None);
+        assert_eq!(ownership.of_owner(ClaimKind::Topic, "c/n/a").count(), 1);
+    }
+
+    #[test]
+    fn a_key_is_read_back() {
+        let key = key("local/default/shop");
+        assert_eq!(key.to_text(), "topic/t/local/default/shop");
+        assert_eq!(ClaimKey::from_text(&key.to_text()), Some(key));
+        assert_eq!(ClaimKey::from_text("something else"), None);
+    }
+}
