@@ -1,0 +1,351 @@
+//! The consumer itself.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as rd;
+
+use super::fetch::{Fetched, fetch};
+use super::{ConsumerSettings, Fault, PartitionRecords, Position, Rebalance, Records, TopicPartition, fault};
+use crate::connection::Connection;
+use crate::error::Result;
+use crate::native::partition_list::{Element, PartitionList};
+use crate::native::{Client, Kind, Queue, Rebalanced, millis, text};
+
+/// A member of a consumer group, owned by one thread. See the [module](super) for how partitions come and go.
+///
+/// Dropped without [`Self::close`] it leaves like a process that died: the group notices after the session timeout.
+pub struct BatchConsumer {
+    queue: Queue,
+    client: Arc<Client>,
+    address: String,
+    topics: BTreeMap<String, Arc<str>>,
+    assigned: HashMap<TopicPartition, Assigned>,
+    buffer: Vec<*mut rd::rd_kafka_message_t>,
+    last_outage: Option<String>,
+}
+
+// SAFETY: the buffer's pointers are only there while `poll` runs; everything else may move between threads.
+unsafe impl Send for BatchConsumer {}
+
+struct Assigned {
+    next_offset: i64,
+    paused: bool,
+}
+
+/// What a poll found.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// Changes of what this member owns, in order. Records of the same poll were fetched before them.
+    pub rebalance: Vec<Rebalance>,
+    /// Records of partitions that are assigned, each partition's offsets rising from poll to poll.
+    pub records: Records,
+    /// What else happened.
+    pub faults: Vec<Fault>,
+}
+
+/// The ends of a partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Offset of the oldest record.
+    pub low: i64,
+    /// Offset after the newest record.
+    pub high: i64,
+}
+
+impl BatchConsumer {
+    /// Starts a client and joins the group. Returns at once; whether a broker answers shows in [`Self::poll`].
+    pub fn subscribe(connection: &Connection, settings: &ConsumerSettings) -> Result<Self> {
+        let client = Client::new(Kind::Consumer, connection, &settings.client_config(connection))?;
+        let call = client.call("subscribe");
+        for topic in &settings.topics {
+            if topic.is_empty() || topic.starts_with('^') {
+                return Err(call.invalid(format!("{topic:?} is not the name of a topic")));
+            }
+        }
+        let queue = Queue::of_consumer(&client).ok_or_else(|| call.invalid("the group has no name"))?;
+        client.inbox().wake(Some(&queue));
+        let list = PartitionList::of(call, settings.topics.iter().map(|topic| (topic.as_str(), -1, 0)))?;
+        // SAFETY: client and list are alive; the list is copied.
+        let code = unsafe { rd::rd_kafka_subscribe(client.as_ptr(), list.as_ptr()) };
+        client.check("subscribe", code)?;
+        Ok(Self {
+            queue,
+            client,
+            address: connection.bootstrap_servers.clone(),
+            topics: BTreeMap::new(),
+            assigned: HashMap::new(),
+            buffer: Vec::new(),
+            last_outage: None,
+        })
+    }
+
+    /// Waits at most `timeout` for a record, a rebalance or a fault, then returns what is there, at most
+    /// `max_records` records. Must be called more often than `max_poll_interval_ms`.
+    pub fn poll(&mut self, max_records: usize, timeout: Duration) -> Polled {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut batches = Vec::new();
+        let mut faults = Vec::new();
+        for message in fetch(&self.queue, &mut buffer, max_records, timeout) {
+            if message.error() == 0 {
+                self.sort_in(&mut batches, message);
+            } else {
+                faults.extend(self.fault(&message));
+            }
+        }
+        self.buffer = buffer;
+        let inbox = self.client.inbox();
+        let (rebalanced, reports) = (inbox.take_rebalances(), inbox.take_reports());
+        let fatal = self.client.fatal_error();
+        faults.extend(fault::of_reports(&self.address, reports, fatal, &mut self.last_outage));
+        let rebalance = rebalanced.into_iter().map(|change| self.rebalance(change)).collect();
+        let records = Records::new(batches.into_iter().filter_map(|batch| self.accept(batch)).collect());
+        Polled { rebalance, records, faults }
+    }
+
+    /// Starts to read partitions at absolute offsets: the answer to [`Rebalance::Assigned`], to be given once, with
+    /// all partitions that were claimed.
+    ///
+    /// # Errors
+    /// A partition that is assigned already, or a client that can't go on.
+    pub fn assign(&mut self, at: &[Position]) -> Result<()> {
+        let call = self.client.call("assign partitions");
+        let list = PartitionList::of(call, at.iter().map(|p| (&*p.topic, p.partition, p.offset)))?;
+        // SAFETY: client and list are alive; the list is copied and the returned error is ours.
+        unsafe {
+            let error = rd::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_ptr());
+            self.client.check_object("assign partitions", error)?;
+        }
+        for position in at {
+            let partition = TopicPartition { topic: position.topic.clone(), partition: position.partition };
+            self.assigned.insert(partition, Assigned { next_offset: position.offset, paused: false });
+        }
+        Ok(())
+    }
+
+    /// Stops reading partitions: the answer to [`Rebalance::Revoked`] and [`Rebalance::Lost`], to be given once, with
+    /// all of them. Those that were never assigned are passed over.
+    pub fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let held: Vec<_> = partitions.iter().filter(|p| self.assigned.contains_key(*p)).cloned().collect();
+        // The library keeps an application's pause on a partition that leaves and comes back.
+        let paused: Vec<_> =
+            held.iter().filter(|p| self.assigned.get(*p).is_some_and(|a| a.paused)).cloned().collect();
+        self.resume(&paused)?;
+        let list = self.list("unassign partitions", &held)?;
+        // SAFETY: client and list are alive; the list is copied and the returned error is ours.
+        unsafe {
+            let error = rd::rd_kafka_incremental_unassign(self.client.as_ptr(), list.as_ptr());
+            self.client.check_object("unassign partitions", error)?;
+        }
+        for partition in &held {
+            self.assigned.remove(partition);
+        }
+        Ok(())
+    }
+
+    /// Tells the group how far its partitions were read, for lag tools. Doesn't wait; a refusal shows in a later
+    /// [`Self::poll`] as [`Fault::Commit`].
+    pub fn commit(&mut self, positions: &[Position]) -> Result<()> {
+        let call = self.client.call("commit offsets");
+        let list = PartitionList::of(call, positions.iter().map(|p| (&*p.topic, p.partition, p.offset)))?;
+        // SAFETY: client and list are alive; the list is copied.
+        let code = unsafe { rd::rd_kafka_commit(self.client.as_ptr(), list.as_ptr(), 1) };
+        self.client.check("commit offsets", code)
+    }
+
+    /// Stops fetching partitions, which stay assigned.
+    pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let list = self.list("pause partitions", partitions)?;
+        // SAFETY: client and list are alive.
+        let code = unsafe { rd::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_ptr()) };
+        self.client.check("pause partitions", code)?;
+        self.mark_paused(partitions, true);
+        Ok(())
+    }
+
+    /// Fetches paused partitions again, from where they stopped.
+    pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let list = self.list("resume partitions", partitions)?;
+        // SAFETY: client and list are alive.
+        let code = unsafe { rd::rd_kafka_resume_partitions(self.client.as_ptr(), list.as_ptr()) };
+        self.client.check("resume partitions", code)?;
+        self.mark_paused(partitions, false);
+        Ok(())
+    }
+
+    /// Goes on reading assigned partitions elsewhere.
+    pub fn seek(&mut self, to: &[Position], deadline: Duration) -> Result<()> {
+        let call = self.client.call("seek");
+        let list = PartitionList::of(call, to.iter().map(|p| (&*p.topic, p.partition, p.offset)))?;
+        // SAFETY: client and list are alive; the returned error is ours.
+        unsafe {
+            let error = rd::rd_kafka_seek_partitions(self.client.as_ptr(), list.as_ptr(), millis(deadline));
+            self.client.check_object("seek", error)?;
+        }
+        if let Some(Element { topic, partition, error, .. }) =
+            list.elements().into_iter().find(|e| e.error != 0)
+        {
+            return Err(call.failed(error, format!("{topic} [{partition}] refused the position")));
+        }
+        for position in to {
+            let partition = TopicPartition { topic: position.topic.clone(), partition: position.partition };
+            if let Some(assigned) = self.assigned.get_mut(&partition) {
+                assigned.next_offset = position.offset;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ends of a partition's log as the last fetch told them, without asking anyone; `None` before the first.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Option<Watermarks> {
+        let topic = text::c_string(self.client.call("read watermarks"), topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive and both places outlive the call.
+        let code = unsafe {
+            let rk = self.client.as_ptr();
+            rd::rd_kafka_get_watermark_offsets(rk, topic.as_ptr(), partition, &raw mut low, &raw mut high)
+        };
+        // Negative is "not known".
+        (code as i32 == 0 && high >= 0).then_some(Watermarks { low: low.max(0), high })
+    }
+
+    /// The ends of a partition's log, asked from its leader.
+    pub fn query_watermarks(&self, topic: &str, partition: i32, deadline: Duration) -> Result<Watermarks> {
+        let call = "query watermarks";
+        let topic = text::c_string(self.client.call(call), topic)?;
+        let mut marks = Watermarks { low: -1, high: -1 };
+        // SAFETY: the client is alive and both places outlive the call.
+        let code = unsafe {
+            rd::rd_kafka_query_watermark_offsets(
+                self.client.as_ptr(),
+                topic.as_ptr(),
+                partition,
+                &raw mut marks.low,
+                &raw mut marks.high,
+                millis(deadline),
+            )
+        };
+        self.client.check(call, code).map(|()| marks)
+    }
+
+    /// The partitions that are assigned, with the offset of the next record of each.
+    pub fn assignment(&self) -> Vec<Position> {
+        let position = |(at, assigned): (&TopicPartition, &Assigned)| Position {
+            topic: at.topic.clone(),
+            partition: at.partition,
+            offset: assigned.next_offset,
+        };
+        self.assigned.iter().map(position).collect()
+    }
+
+    /// Leaves the group, so that others take over at once. Gives up after `deadline`; the group then notices by
+    /// itself after the session timeout.
+    pub fn close(mut self, deadline: Duration) -> Result<()> {
+        let started = Instant::now();
+        self.client.inbox().start_closing();
+        let held: Vec<_> = self.assigned.keys().cloned().collect();
+        // Also answers a rebalance that is still open. Closing goes on whatever this says.
+        if let Err(error) = self.unassign(&held) {
+            tracing::debug!(%error, "unassign while closing");
+        }
+        let call = self.client.call("leave the group");
+        let Some(closing) = Queue::new(&self.client) else {
+            return Err(call.invalid("no memory for a queue"));
+        };
+        self.client.inbox().wake(Some(&closing));
+        // SAFETY: client and queue are alive; the returned error is ours.
+        unsafe {
+            let error = rd::rd_kafka_consumer_close_queue(self.client.as_ptr(), closing.as_ptr());
+            self.client.check_object("leave the group", error)?;
+        }
+        // SAFETY: the client is alive.
+        while unsafe { rd::rd_kafka_consumer_closed(self.client.as_ptr()) } == 0 {
+            let left = deadline.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Err(call.timed_out(deadline, "the group's coordinator doesn't answer"));
+            }
+            // Records that still arrive are freed.
+            fetch(&closing, &mut self.buffer, 100, left.min(Duration::from_millis(100))).for_each(drop);
+        }
+        Ok(())
+    }
+
+    fn sort_in(&mut self, batches: &mut Vec<Sorted>, message: Fetched) {
+        let (handle, partition) = (message.topic_handle(), message.partition());
+        let is_its_batch = |batch: &Sorted| batch.handle == handle && batch.records.partition() == partition;
+        // A fetch brings runs of one partition, so the last batch is almost always the right one.
+        let index = match batches.iter().rposition(is_its_batch) {
+            Some(index) => index,
+            None => {
+                let topic = self.name(message.topic_name().unwrap_or_default());
+                let records = PartitionRecords::new(topic, partition, self.client.clone());
+                batches.push(Sorted { handle, records });
+                batches.len() - 1
+            }
+        };
+        // SAFETY: the message has no error, is of this partition and client, and is given up here.
+        unsafe { batches[index].records.push(message.take()) };
+    }
+
+    /// Lets through what follows the partition's position: nothing twice, and nothing that isn't assigned (any more).
+    fn accept(&mut self, batch: Sorted) -> Option<PartitionRecords> {
+        let mut records = batch.records;
+        let partition = TopicPartition { topic: records.topic().clone(), partition: records.partition() };
+        let assigned = self.assigned.get_mut(&partition)?;
+        records.drop_before(assigned.next_offset);
+        assigned.next_offset = records.next_offset()?;
+        Some(records)
+    }
+
+    fn fault(&mut self, message: &Fetched) -> Option<Fault> {
+        let topic = message.topic_name().map(|name| self.name(name));
+        let reason = self.client.inbox().redactor().redact(&message.error_reason());
+        fault::of_message(&self.address, message.error(), topic, message.partition(), &reason)
+    }
+
+    fn rebalance(&mut self, change: Rebalanced) -> Rebalance {
+        let mut named = |elements: Vec<Element>| {
+            let of = |e: Element| TopicPartition { topic: self.name(e.topic), partition: e.partition };
+            elements.into_iter().map(of).collect()
+        };
+        match change {
+            Rebalanced::Assigned(elements) => Rebalance::Assigned(named(elements)),
+            Rebalanced::Revoked(elements) => Rebalance::Revoked(named(elements)),
+            Rebalanced::Lost(elements) => Rebalance::Lost(named(elements)),
+        }
+    }
+
+    /// One shared name per topic.
+    fn name(&mut self, topic: String) -> Arc<str> {
+        self.topics.entry(topic).or_insert_with_key(|topic| Arc::from(topic.as_str())).clone()
+    }
+
+    fn list(&self, call: &'static str, partitions: &[TopicPartition]) -> Result<PartitionList> {
+        PartitionList::of(self.client.call(call), partitions.iter().map(|p| (&*p.topic, p.partition, 0)))
+    }
+
+    fn mark_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
+        for partition in partitions {
+            if let Some(assigned) = self.assigned.get_mut(partition) {
+                assigned.paused = paused;
+            }
+        }
+    }
+}
+
+impl Drop for BatchConsumer {
+    fn drop(&mut self) {
+        // No callback runs after this, but the pointer shall not outlive its queue.
+        self.client.inbox().wake(None);
+    }
+}
+
+/// A batch that is being filled.
+struct Sorted {
+    handle: *mut rd::rd_kafka_topic_t,
+    records: PartitionRecords,
+}

@@ -1,0 +1,55 @@
+//! A consumer that hands over whole batches per partition and lets its caller decide where each partition starts.
+//!
+//! [`BatchConsumer`] joins a group, but an assignment is only *announced* ([`Rebalance`]): the caller first claims
+//! the partitions where it keeps its offsets, then calls [`BatchConsumer::assign`] with absolute positions. In the
+//! same way a revocation is announced, the caller finishes what it has in hand, then calls
+//! [`BatchConsumer::unassign`]. Until it does, the group waits, so answer within `max_poll_interval_ms`.
+//!
+//! Nothing is committed unless the caller says so, and never read back: the commit is for lag tools.
+
+mod batch;
+mod fault;
+mod fetch;
+mod records;
+mod settings;
+
+pub use batch::{BatchConsumer, Polled, Watermarks};
+pub use fault::Fault;
+pub use records::{PartitionRecords, Record, Records};
+pub use settings::ConsumerSettings;
+
+use std::sync::Arc;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A place in a partition: the offset of the next record to read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+    /// The absolute offset of the next record.
+    pub offset: i64,
+}
+
+/// A change of what this member of the group owns. The group waits for the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebalance {
+    /// These partitions are ours from now on. Answer with [`BatchConsumer::assign`], once, for those that could be
+    /// claimed (none: an empty slice).
+    Assigned(Vec<TopicPartition>),
+    /// These partitions go to another member. Finish or drop what is in hand, then answer with
+    /// [`BatchConsumer::unassign`] for all of them.
+    Revoked(Vec<TopicPartition>),
+    /// These partitions already belong to someone else (the session ended, or polls came too late). Drop what is in
+    /// hand, then answer with [`BatchConsumer::unassign`] for all of them.
+    Lost(Vec<TopicPartition>),
+}
