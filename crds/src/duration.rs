@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The units, largest first, with their length in milliseconds.
@@ -23,7 +24,9 @@ pub enum InvalidDuration {
     #[error("`{0}` has no unit; write `{0}s` for seconds (units: ms, s, m, h, d)")]
     NoUnit(String),
     /// Not a number with a unit at all.
-    #[error("`{0}` is not a duration; write a whole number and a unit, for example `10s` (units: ms, s, m, h, d)")]
+    #[error(
+        "`{0}` is not a duration; write a whole number and a unit, for example `10s` (units: ms, s, m, h, d)"
+    )]
     Malformed(String),
     /// More milliseconds than fit.
     #[error("`{0}` is too long")]
@@ -74,8 +77,10 @@ impl FromStr for Duration {
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, unit_ms) =
-            UNITS.iter().find(|(_, unit_ms)| self.ms >= *unit_ms && self.ms % unit_ms == 0).unwrap_or(&("ms", 1));
+        let (unit, unit_ms) = UNITS
+            .iter()
+            .find(|(_, unit_ms)| self.ms >= *unit_ms && self.ms % unit_ms == 0)
+            .unwrap_or(&("ms", 1));
         write!(f, "{}{unit}", self.ms / unit_ms)
     }
 }
@@ -88,9 +93,34 @@ impl Serialize for Duration {
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A bare `10` is a string here too, so that the message can name the fix.
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_any(DurationVisitor)
+    }
+}
+
+/// Takes bare numbers too, so that the message can name the fix.
+struct DurationVisitor;
+
+impl Visitor<'_> for DurationVisitor {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration, for example `10s`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Duration, E> {
+        Err(E::custom(InvalidDuration::NoUnit(number.to_string())))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Duration, E> {
+        Err(E::custom(InvalidDuration::Malformed(number.to_string())))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Duration, E> {
+        Err(E::custom(InvalidDuration::Malformed(number.to_string())))
     }
 }
 
@@ -125,6 +155,15 @@ mod tests {
     fn a_bare_number_names_the_fix() {
         let message = "10".parse::<Duration>().unwrap_err().to_string();
         assert_eq!(message, "`10` has no unit; write `10s` for seconds (units: ms, s, m, h, d)");
+    }
+
+    #[test]
+    fn a_bare_number_in_json_or_yaml_names_the_fix_too() {
+        let message = serde_json::from_str::<Duration>("10").unwrap_err().to_string();
+        assert!(message.starts_with("`10` has no unit; write `10s`"), "{message}");
+        let message = serde_yaml::from_str::<Duration>("10").unwrap_err().to_string();
+        assert!(message.contains("`10` has no unit; write `10s`"), "{message}");
+        assert_eq!(serde_yaml::from_str::<Duration>("10s").unwrap().as_ms(), 10_000);
     }
 
     #[test]

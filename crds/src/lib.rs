@@ -6,5 +6,6 @@
 pub mod duration;
 pub mod names;
 pub mod pipeline;
+pub mod rules;
 pub mod stage;
 pub mod stage_report;

@@ -3,12 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::text;
+
 /// The Kafka cluster that the topics of this Pipeline live in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = crate::rules::KAFKA))]
 pub struct Kafka {
     /// Comma-separated `host:port` addresses to start from. Example: `kafka:9092`.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(with = "text::Long")]
     pub bootstrap_servers: String,
     /// Encrypts the connection. Default: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,10 +35,10 @@ pub struct Tls {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKey {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "text::ObjectName")]
     pub name: String,
     /// Key in it. Example: `ca.crt`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "text::ObjectName")]
     pub key: String,
 }
 
@@ -46,7 +49,7 @@ pub struct Sasl {
     /// How the password is proved.
     pub mechanism: SaslMechanism,
     /// Secret with the keys `username` and `password`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(with = "text::ObjectName")]
     pub credentials_secret: String,
 }
 

@@ -3,19 +3,91 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::text;
+use super::transform::Explode;
+use super::union::only;
+use super::workers::Workers;
+
+/// Moves topics into a store: `postgres` or `cassandra`, as the store's kind is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = crate::rules::SINK))]
+pub struct Sink {
+    /// Name of the stage, unique among the sinks.
+    #[schemars(with = "text::Name")]
+    pub name: String,
+    /// Topics to read.
+    #[schemars(with = "Vec<text::TopicName>", length(min = 1, max = 30))]
+    pub from: Vec<String>,
+    /// Store to write.
+    #[schemars(with = "text::Name")]
+    pub store: String,
+    /// Consumer group. Default: `acequia.<namespace>.<pipeline>.sink-<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<text::TopicName>")]
+    pub group: Option<String>,
+    /// One row for each element of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explode: Option<Explode>,
+    /// How records become rows of PostgreSQL tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresSink>,
+    /// How records become rows of a Cassandra table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cassandra: Option<CassandraSink>,
+    /// Differences from `spec.workers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Workers>,
+}
+
+/// Where a sink writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkKind<'a> {
+    /// Tables of a PostgreSQL database.
+    Postgres(&'a PostgresSink),
+    /// A table of a Cassandra keyspace.
+    Cassandra(&'a CassandraSink),
+}
+
+impl Sink {
+    /// Its kind; nothing when the spec names none or both.
+    pub fn kind(&self) -> Option<SinkKind<'_>> {
+        only([
+            self.postgres.as_ref().map(SinkKind::Postgres),
+            self.cassandra.as_ref().map(SinkKind::Cassandra),
+        ])
+    }
+}
+
+/// How records become rows of a Cassandra table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CassandraSink {
+    /// The table; it is created.
+    #[schemars(with = "text::Identifier")]
+    pub table: String,
+    /// Its primary key; the first column is the partition key.
+    #[schemars(with = "Vec<text::Identifier>", length(min = 1, max = 16))]
+    pub primary_key: Vec<String>,
+    /// Its columns and where their values come from.
+    #[schemars(length(min = 1, max = 100))]
+    pub columns: Vec<Column>,
+}
+
 /// How records become rows of PostgreSQL tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = crate::rules::POSTGRES_SINK))]
 pub struct PostgresSink {
     /// The table. Needed for `append` and `upsert`; a `mirror` of captured tables uses their own names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = "^[a-z_][a-z0-9_]{0,62}$"))]
+    #[schemars(with = "Option<text::Identifier>")]
     pub table: Option<String>,
     /// What a record does to the table.
     pub mode: WriteMode,
     /// The columns that identify a row, for `upsert`, and for a `mirror` with `columns`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(with = "Vec<text::Identifier>", length(max = 16))]
     pub key: Vec<String>,
     /// The columns and where their values come from. A `mirror` takes them from the source's catalogue when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -40,15 +112,15 @@ pub enum WriteMode {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Column {
     /// Name of the column.
-    #[schemars(regex(pattern = "^[a-z_][a-z0-9_]{0,62}$"))]
+    #[schemars(with = "text::Identifier")]
     pub name: String,
     /// Type in the store's own words. Example: `numeric(12,2)`.
     #[serde(rename = "type")]
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(with = "text::Short")]
     pub type_name: String,
     /// Expression that yields the value. Default: `event.<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(with = "Option<text::Expression>")]
     pub value: Option<String>,
     /// An absent value is stored as NULL. Default: false; then a record without it goes to the dead letters.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -1,0 +1,95 @@
+//! `spec.transforms`: topic to topic; and the steps that aggregations and sinks share with them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::text;
+use super::workers::Workers;
+use crate::duration::Duration;
+
+/// Reads topics, reshapes each record, writes a topic; exactly once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Transform {
+    /// Name of the stage, unique among the transforms.
+    #[schemars(with = "text::Name")]
+    pub name: String,
+    /// Topics to read.
+    #[schemars(with = "Vec<text::TopicName>", length(min = 1, max = 30))]
+    pub from: Vec<String>,
+    /// How records are read. Default: `debezium` where a Debezium source writes the topics, else `json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// One record for each element of a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explode: Option<Explode>,
+    /// Rows of other topics to look up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub lookups: Vec<Lookup>,
+    /// Expression: only records for which it is true go on.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<text::Expression>")]
+    pub filter: Option<String>,
+    /// Fields of the new record and their expressions. Default: the record as it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, text::Expression>", extend("maxProperties" = 100))]
+    pub select: BTreeMap<String, String>,
+    /// Expression for the new key. Default: the old key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<text::Expression>")]
+    pub key: Option<String>,
+    /// Topic to write.
+    #[schemars(with = "text::TopicName")]
+    pub to: String,
+    /// Differences from `spec.workers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Workers>,
+}
+
+/// How a topic is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Format {
+    /// Each record is an event.
+    Json,
+    /// The topic carries the changes of a table; it is read as the table's rows.
+    Debezium,
+}
+
+/// Turns a record with a list into one record for each element.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Explode {
+    /// Name of the element in expressions. Example: `item`.
+    #[serde(rename = "as")]
+    #[schemars(with = "text::Identifier")]
+    pub name: String,
+    /// Expression that yields the list. Example: `event.items`.
+    #[schemars(with = "text::Expression")]
+    pub value: String,
+}
+
+/// The latest row of another topic with a given key; null when there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Lookup {
+    /// Name of the row in expressions. Example: `product`.
+    #[schemars(with = "text::Identifier")]
+    pub name: String,
+    /// The topic; it is read whole.
+    #[schemars(with = "text::TopicName")]
+    pub topic: String,
+    /// How that topic is read. Default: as for `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Expression for the key of the row. Example: `item.product_id`.
+    #[serde(rename = "match")]
+    #[schemars(with = "text::Expression")]
+    pub key: String,
+    /// How long a record waits for a row that is missing. Default: `30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Duration>,
+}
