@@ -1,0 +1,68 @@
+# Distribution packages: installed only where a program is missing.
+# shellcheck shell=bash
+
+postgres_bin() {
+  local newest
+  newest=$(printf '%s\n' /usr/lib/postgresql/*/bin/postgres | sort -V | tail -n 1)
+  [ -x "$newest" ] && dirname "$newest"
+}
+
+java_is_new_enough() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') && [ "${version:-0}" -ge 17 ]
+}
+
+missing_packages() {
+  local name
+  for name in "$@"; do
+    case $name in
+      kafka | connect)
+        java_is_new_enough || echo java
+        command -v mvn >/dev/null || echo maven
+        command -v curl >/dev/null || echo curl
+        ;;
+      postgres) postgres_bin >/dev/null && command -v psql >/dev/null || echo postgresql ;;
+      redis) command -v redis-server >/dev/null && command -v redis-cli >/dev/null || echo redis-server ;;
+    esac
+  done | sort -u
+}
+
+# The newest Java that the distribution has without a desktop.
+java_package() {
+  apt-cache pkgnames openjdk- | sed -n 's/^openjdk-\([0-9]*\)-jre-headless$/\1/p' | sort -n |
+    awk '$1 >= 17 {print "openjdk-" $1 "-jre-headless"; exit}'
+}
+
+install_packages() {
+  local -a wanted become=()
+  [ $# -gt 0 ] || return 0
+  command -v apt-get >/dev/null || die "missing: $*. Install them; only Debian and Ubuntu are known here"
+  if ! am_root; then
+    sudo -n true 2>/dev/null || die "missing: $*. As root: apt-get install --no-install-recommends ${*/#java/openjdk-17-jre-headless}"
+    become=(sudo -n)
+  fi
+  "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  read -r -a wanted <<<"$*"
+  wanted=("${wanted[@]/#java/$(java_package)}")
+  keep_services_down "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >&2
+}
+
+# Debian starts what it installs; we start our own. policy-rc.d is how it is asked not to.
+keep_services_down() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  local -a become=()
+  am_root || become=(sudo -n)
+  if [ -e "$policy" ]; then
+    "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' | "${become[@]}" tee "$policy" >/dev/null
+  "${become[@]}" chmod 755 "$policy"
+  "$@" || status=$?
+  "${become[@]}" rm -f "$policy"
+  # Nor shall they come up with the machine.
+  if [ -d /run/systemd/system ]; then
+    "${become[@]}" systemctl disable --quiet postgresql redis-server 2>/dev/null || true
+  fi
+  return "$status"
+}
