@@ -213,7 +213,6 @@ pub(crate) mod code {
     pub const NONE: i32 = 0;
     pub const OFFSET_OUT_OF_RANGE: i32 = 1;
     pub const UNKNOWN_TOPIC_OR_PART: i32 = 3;
-    pub const REQUEST_TIMED_OUT: i32 = 7;
     pub const ILLEGAL_GENERATION: i32 = 22;
     pub const UNKNOWN_MEMBER_ID: i32 = 25;
     pub const REBALANCE_IN_PROGRESS: i32 = 27;

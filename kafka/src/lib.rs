@@ -9,6 +9,7 @@
 //! `unsafe` lives in `native/` and in the modules that call librdkafka beside their types; each block says why
 //! it is sound. No password is ever part of an error or a log line: see [`secret`].
 
+pub mod admin;
 pub mod connection;
 pub mod consumer;
 pub mod error;

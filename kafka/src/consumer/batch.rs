@@ -9,7 +9,7 @@ use rdkafka::bindings as rd;
 use super::fetch::{Fetched, fetch};
 use super::{ConsumerSettings, Fault, PartitionRecords, Position, Rebalance, Records, TopicPartition, fault};
 use crate::connection::Connection;
-use crate::error::Result;
+use crate::error::{Result, code};
 use crate::native::partition_list::{Element, PartitionList};
 use crate::native::{Client, Kind, Queue, Rebalanced, millis, text};
 
@@ -41,6 +41,8 @@ pub struct Polled {
     pub rebalance: Vec<Rebalance>,
     /// Records of partitions that are assigned, each partition's offsets rising from poll to poll.
     pub records: Records,
+    /// Partitions whose log was read to its end. The offset is beyond transaction markers, which no record's is.
+    pub ends: Vec<Position>,
     /// What else happened.
     pub faults: Vec<Fault>,
 }
@@ -86,10 +88,12 @@ impl BatchConsumer {
     pub fn poll(&mut self, max_records: usize, timeout: Duration) -> Polled {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut batches = Vec::new();
-        let mut faults = Vec::new();
+        let (mut ends, mut faults) = (Vec::new(), Vec::new());
         for message in fetch(&self.queue, &mut buffer, max_records, timeout) {
-            if message.error() == 0 {
+            if message.error() == code::NONE {
                 self.sort_in(&mut batches, message);
+            } else if message.error() == code::PARTITION_EOF {
+                ends.extend(self.end(&message));
             } else {
                 faults.extend(self.fault(&message));
             }
@@ -101,7 +105,10 @@ impl BatchConsumer {
         faults.extend(fault::of_reports(&self.address, reports, fatal, &mut self.last_outage));
         let rebalance = rebalanced.into_iter().map(|change| self.rebalance(change)).collect();
         let records = Records::new(batches.into_iter().filter_map(|batch| self.accept(batch)).collect());
-        Polled { rebalance, records, faults }
+        ends.retain(|end| {
+            self.assigned.contains_key(&TopicPartition { topic: end.topic.clone(), partition: end.partition })
+        });
+        Polled { rebalance, records, ends, faults }
     }
 
     /// Starts to read partitions at absolute offsets: the answer to [`Rebalance::Assigned`], to be given once, with
@@ -151,6 +158,16 @@ impl BatchConsumer {
         let list = PartitionList::of(call, positions.iter().map(|p| (&*p.topic, p.partition, p.offset)))?;
         // SAFETY: client and list are alive; the list is copied.
         let code = unsafe { rd::rd_kafka_commit(self.client.as_ptr(), list.as_ptr(), 1) };
+        self.client.check("commit offsets", code)
+    }
+
+    /// As [`Self::commit`], but waits for the coordinator's answer, which it gives only to a current member of the
+    /// group: so it tells whether the group still counts on this one. Takes as long as a request may.
+    pub fn commit_and_wait(&mut self, positions: &[Position]) -> Result<()> {
+        let call = self.client.call("commit offsets");
+        let list = PartitionList::of(call, positions.iter().map(|p| (&*p.topic, p.partition, p.offset)))?;
+        // SAFETY: client and list are alive; the list is copied.
+        let code = unsafe { rd::rd_kafka_commit(self.client.as_ptr(), list.as_ptr(), 0) };
         self.client.check("commit offsets", code)
     }
 
@@ -299,6 +316,11 @@ impl BatchConsumer {
         records.drop_before(assigned.next_offset);
         assigned.next_offset = records.next_offset()?;
         Some(records)
+    }
+
+    fn end(&mut self, message: &Fetched) -> Option<Position> {
+        let topic = self.name(message.topic_name()?);
+        Some(Position { topic, partition: message.partition(), offset: message.offset() })
     }
 
     fn fault(&mut self, message: &Fetched) -> Option<Fault> {

@@ -81,6 +81,9 @@ impl Records {
 // SAFETY: librdkafka's messages may be read and destroyed by any thread; this value owns its messages alone.
 unsafe impl Send for PartitionRecords {}
 
+// SAFETY: shared references only read what librdkafka no longer touches.
+unsafe impl Sync for PartitionRecords {}
+
 impl PartitionRecords {
     pub(super) fn new(topic: Arc<str>, partition: i32, client: Arc<Client>) -> Self {
         Self { topic, partition, messages: Vec::new(), payload_bytes: 0, _client: client }

@@ -63,7 +63,8 @@ impl ConsumerSettings {
             .set("enable.auto.offset.store", "false")
             // Offsets live with the caller. Below the log's start is data loss, never a silent jump.
             .set("auto.offset.reset", "error")
-            .set("enable.partition.eof", "false")
+            // Only the end tells how far a log with transaction markers was read.
+            .set("enable.partition.eof", "true")
             .set("allow.auto.create.topics", "false")
             .set("topic.metadata.refresh.interval.ms", self.metadata_refresh_ms.to_string())
             .set("queued.max.messages.kbytes", self.queued_max_kbytes.to_string())
