@@ -1,0 +1,293 @@
+//! Reading JSON where it lies: one pass that checks the whole text and tells where values begin and end.
+
+/// How deep arrays and objects may lie in each other.
+pub const DEPTH_LIMIT: u32 = 128;
+
+/// Bytes that are no JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecodable {
+    /// There is nothing.
+    #[error("the value is empty, where JSON is expected")]
+    Empty,
+    /// A byte sequence that is no character.
+    #[error("the value isn't UTF-8 (at byte {at})")]
+    NotUtf8 {
+        /// Offset of the first wrong byte.
+        at: usize,
+    },
+    /// Not JSON, or cut off.
+    #[error("the value isn't JSON: {expected} expected at byte {at}")]
+    NotJson {
+        /// Offset where reading stopped.
+        at: usize,
+        /// What had to come.
+        expected: &'static str,
+    },
+    /// Deeper than [`DEPTH_LIMIT`].
+    #[error("the value nests deeper than {DEPTH_LIMIT} levels (at byte {at})")]
+    TooDeep {
+        /// Offset of the bracket that was too much.
+        at: usize,
+    },
+}
+
+/// Things JSON allows and databases don't.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// An escape `\u0000`.
+    pub nul: bool,
+    /// An escape of half a character (a surrogate without its other half).
+    pub half_character: bool,
+    /// A number with an exponent or a length beyond what a `numeric` holds.
+    pub huge_number: bool,
+}
+
+/// A place in a JSON text.
+pub(super) struct Scanner<'a> {
+    bytes: &'a [u8],
+    pub at: usize,
+    pub oddities: Oddities,
+}
+
+type Scan<T> = Result<T, Undecodable>;
+
+impl<'a> Scanner<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { bytes: text.as_bytes(), at: 0, oddities: Oddities::default() }
+    }
+
+    /// The next byte that isn't white space.
+    pub fn peek(&mut self) -> Option<u8> {
+        while let Some(byte) = self.bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(*byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    pub fn wrong<T>(&self, expected: &'static str) -> Scan<T> {
+        Err(Undecodable::NotJson { at: self.at, expected })
+    }
+
+    /// Only white space may be left.
+    pub fn end(&mut self) -> Scan<()> {
+        if self.peek().is_none() { Ok(()) } else { self.wrong("the end of the text") }
+    }
+
+    /// A member's name and its colon. Its raw text without quotes, and whether it holds escapes.
+    pub fn name(&mut self) -> Scan<(&'a [u8], bool)> {
+        if self.peek() != Some(b'"') {
+            return self.wrong("a member's name");
+        }
+        let start = self.at + 1;
+        let escaped = self.string()?;
+        let name = &self.bytes[start..self.at - 1];
+        if self.peek() != Some(b':') {
+            return self.wrong("`:`");
+        }
+        self.at += 1;
+        Ok((name, escaped))
+    }
+
+    /// After a value: whether another one follows in the list that `close` ends.
+    pub fn more(&mut self, close: u8) -> Scan<bool> {
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => self.wrong(if close == b'}' { "`,` or `}`" } else { "`,` or `]`" }),
+        }
+    }
+
+    /// Passes over one value.
+    pub fn skip(&mut self, depth: u32) -> Scan<()> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'{') => self.skip_object(depth),
+            Some(b'[') => self.skip_array(depth),
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'n') => self.word(b"null"),
+            _ => self.wrong("a value"),
+        }
+    }
+
+    /// Passes over the opening bracket, unless it is one too deep. Whether something is between the brackets.
+    pub fn open(&mut self, close: u8, depth: u32) -> Scan<bool> {
+        if depth >= DEPTH_LIMIT {
+            return Err(Undecodable::TooDeep { at: self.at });
+        }
+        self.at += 1;
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn skip_object(&mut self, depth: u32) -> Scan<()> {
+        let mut more = self.open(b'}', depth)?;
+        while more {
+            self.name()?;
+            self.skip(depth + 1)?;
+            more = self.more(b'}')?;
+        }
+        Ok(())
+    }
+
+    fn skip_array(&mut self, depth: u32) -> Scan<()> {
+        let mut more = self.open(b']', depth)?;
+        while more {
+            self.skip(depth + 1)?;
+            more = self.more(b']')?;
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, word: &'static [u8]) -> Scan<()> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return self.wrong("a value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Scan<()> {
+        let start = self.at;
+        if self.bytes.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        match self.bytes.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return self.wrong("a digit"),
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
+                self.at += 1;
+            }
+            let exponent = self.at;
+            self.digits()?;
+            self.oddities.huge_number |= self.at - exponent > 4;
+        }
+        self.oddities.huge_number |= self.at - start > 4_000;
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        let start = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at == start { self.wrong("a digit") } else { Ok(()) }
+    }
+
+    /// Passes over a text, from its opening to behind its closing quote. Whether it holds escapes.
+    fn string(&mut self) -> Scan<bool> {
+        self.at += 1;
+        let mut escaped = false;
+        loop {
+            self.plain_characters();
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(escaped);
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return self.wrong("an escaped control character"),
+                None => return self.wrong("the end of a text"),
+            }
+        }
+    }
+
+    /// Passes over everything up to the next quote, backslash or control character, eight bytes at a time.
+    fn plain_characters(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGHS: u64 = 0x8080_8080_8080_8080;
+        const QUOTES: u64 = ONES * 0x22;
+        const BACKSLASHES: u64 = ONES * 0x5c;
+        const SPACES: u64 = ONES * 0x20;
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            // A byte of `found` has its high bit set where the byte is zero after the exclusive or; borrows make
+            // later bytes unreliable, but the first one is always right.
+            let zero = |value: u64| value.wrapping_sub(ONES) & !value & HIGHS;
+            let below_space = word.wrapping_sub(SPACES) & !word & HIGHS;
+            let found = zero(word ^ QUOTES) | zero(word ^ BACKSLASHES) | below_space;
+            if found != 0 {
+                self.at += (found.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
+        }
+        while self.bytes.get(self.at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Scan<()> {
+        self.at += 1;
+        match self.bytes.get(self.at) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => self.unicode(),
+            _ => self.wrong("an escape"),
+        }
+    }
+
+    fn unicode(&mut self) -> Scan<()> {
+        let unit = self.code_unit()?;
+        match unit {
+            0 => self.oddities.nul = true,
+            0xd800..0xdc00 => {
+                if !self.bytes[self.at..].starts_with(b"\\u") {
+                    self.oddities.half_character = true;
+                    return Ok(());
+                }
+                let back = self.at;
+                self.at += 1;
+                if !(0xdc00..0xe000).contains(&self.code_unit()?) {
+                    // Whatever it is, it is read again by itself.
+                    self.oddities.half_character = true;
+                    self.at = back;
+                }
+            }
+            0xdc00..0xe000 => self.oddities.half_character = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The four digits after the `u` at which it stands.
+    fn code_unit(&mut self) -> Scan<u16> {
+        self.at += 1;
+        let digits = self.bytes.get(self.at..self.at + 4);
+        let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let unit = digits.and_then(|digits| u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+        match unit {
+            Some(unit) => {
+                self.at += 4;
+                Ok(unit)
+            }
+            None => self.wrong("four hexadecimal digits"),
+        }
+    }
+}
