@@ -10,10 +10,13 @@
 //! it is sound. No password is ever part of an error or a log line: see [`secret`].
 
 pub mod admin;
+pub mod compacted;
 pub mod connection;
 pub mod consumer;
 pub mod error;
+pub mod log;
 mod native;
+pub mod producer;
 pub mod secret;
 pub mod topic_id;
 

@@ -10,7 +10,7 @@ use rdkafka::bindings as rd;
 
 use super::client::Kind;
 use super::partition_list::{self, Element};
-use super::{Queue, text};
+use super::{Queue, logs, text};
 use crate::error::code;
 use crate::secret::Redactor;
 
@@ -124,12 +124,7 @@ unsafe extern "C" fn on_log(
     let (inbox, facility, line) =
         unsafe { (inbox_of(rd::rd_kafka_opaque(rk)), text::owned(facility), text::owned(line)) };
     let line = inbox.redactor.redact(&line);
-    match level {
-        // What the library calls an error it tries again by itself; what matters comes back from a call.
-        ..=4 => tracing::warn!(target: "librdkafka", facility, "{line}"),
-        5 | 6 => tracing::info!(target: "librdkafka", facility, "{line}"),
-        _ => tracing::debug!(target: "librdkafka", facility, "{line}"),
-    }
+    logs::write(level, &facility, &line);
 }
 
 unsafe extern "C" fn on_error(

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod client;
+pub(crate) mod logs;
 pub(crate) mod partition_list;
 mod queue;
 pub(crate) mod text;
