@@ -1,10 +1,14 @@
 # Kafka Connect in distributed mode with Debezium's PostgreSQL connector.
 # shellcheck shell=bash
 
+fetch_connect() {
+  fetch_kafka
+  fetch_plugin debezium-connector-postgres "$DEBEZIUM_POSTGRES_VERSION"
+}
+
 prepare_connect() {
   local plugin=debezium-connector-postgres
-  fetch_kafka
-  fetch_plugin "$plugin" "$DEBEZIUM_POSTGRES_VERSION"
+  fetch_connect
   link_into_stack "$(plugin_folder "$plugin" "$DEBEZIUM_POSTGRES_VERSION")" plugins/"$plugin"
   if [ "${with_jdbc_sink:-no}" = yes ]; then
     plugin=debezium-connector-jdbc

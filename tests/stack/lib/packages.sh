@@ -12,10 +12,17 @@ java_is_new_enough() {
   version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') && [ "${version:-0}" -ge 17 ]
 }
 
+# What the servers, or `build` (the workspace: librdkafka is compiled, and needs OpenSSL), lack on this machine.
 missing_packages() {
   local name
   for name in "$@"; do
     case $name in
+      build)
+        for name in gcc g++ make perl curl; do command -v "$name" >/dev/null || echo "$name"; done
+        command -v pkg-config >/dev/null || echo pkg-config
+        [ -e /usr/include/openssl/ssl.h ] || echo libssl-dev
+        [ -e /usr/include/zlib.h ] || echo zlib1g-dev
+        ;;
       kafka | connect)
         java_is_new_enough || echo java
         command -v mvn >/dev/null || echo maven
@@ -33,9 +40,14 @@ java_package() {
     awk '$1 >= 17 {print "openjdk-" $1 "-jre-headless"; exit}'
 }
 
+ensure_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} -eq 0 ] || step "installing ${missing[*]}" install_packages "${missing[@]}"
+}
+
 install_packages() {
   local -a wanted become=()
-  [ $# -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "missing: $*. Install them; only Debian and Ubuntu are known here"
   if ! am_root; then
     sudo -n true 2>/dev/null || die "missing: $*. As root: apt-get install --no-install-recommends ${*/#java/openjdk-17-jre-headless}"

@@ -1,0 +1,60 @@
+# Every command of the project. Long steps say what they do and how long they took; what is there is reused.
+# ACEQUIA_STACK_DIR, ACEQUIA_PORT_OFFSET and ACEQUIA_CACHE: see `tests/stack/up --help`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo-local test test-fast test-stack bench-sinks up down status crd clean clean-cache
+
+# Lists the commands.
+help:
+	@awk '/^# / {said = substr($$0, 3); next} /^[a-z-]+:/ {printf "  make %-12s %s\n", substr($$1, 1, length($$1) - 1), said} {said = ""}' Makefile
+
+# From nothing: servers as local processes, InstaShop CDC through them, rows and delays as they are. Installs what is missing.
+demo-local:
+	@examples/instashop-cdc/demo-local
+
+# From nothing: format, lints, pure, golden, edge and stack tests. Installs what is missing.
+test:
+	@tests/layers all
+
+# The same without servers.
+test-fast:
+	@tests/layers fast
+
+# Only the tests on real servers.
+test-stack:
+	@tests/layers stack
+
+# Rows per second Kafka -> PostgreSQL beside Debezium's JDBC sink, in one run.
+bench-sinks:
+	@tests/bench/sinks
+
+# Brings up Kafka, Connect, PostgreSQL and Redis as local processes.
+up:
+	@tests/stack/up
+
+# Stops them; their data stays for the next time.
+down:
+	@tests/stack/down
+
+# Shows them: address, process, memory, whether they answer.
+status:
+	@tests/stack/status
+
+# Writes the CRD's YAML from its Rust types.
+crd:
+	@cargo run --quiet -p acequia-operator -- crd > crds/pipelines.acequia.dev.yaml.new
+	@mv crds/pipelines.acequia.dev.yaml.new crds/pipelines.acequia.dev.yaml
+
+# Deletes what the other commands made: servers with their data, state and logs, and everything compiled.
+clean:
+	@tests/stack/down --delete
+	@$(TEST_STACK) tests/stack/down --delete
+	@rm -rf .acequia
+	@cargo clean --quiet
+
+# Deletes the downloads too.
+clean-cache:
+	@tests/stack/clean-cache
+
+# The stack that `make test` makes for itself; see tests/layers.
+TEST_STACK = ACEQUIA_STACK_DIR="$${TMPDIR:-/tmp}/acequia-test-stack" ACEQUIA_PORT_OFFSET=
