@@ -81,7 +81,7 @@ impl ProducerSettings {
 
 /// A producer, owned by one thread.
 pub struct Producer {
-    producer: BaseProducer<Deliveries>,
+    native: BaseProducer<Deliveries>,
     address: String,
     delivery_timeout: Duration,
 }
@@ -103,13 +103,11 @@ impl Producer {
         let redactor = connection.redactor();
         let address = connection.bootstrap_servers.clone();
         let deliveries = Deliveries::new(redactor.clone(), address.clone());
-        let producer =
-            settings.client_config(connection).create_with_context(deliveries).map_err(|error| {
-                Call { name: "start a producer", address: &address }
-                    .config(redactor.redact(&error.to_string()))
-            })?;
+        let native = settings.client_config(connection).create_with_context(deliveries).map_err(|error| {
+            Call { name: "start a producer", address: &address }.config(redactor.redact(&error.to_string()))
+        })?;
         let delivery_timeout = Duration::from_millis(settings.delivery_timeout_ms.into());
-        Ok(Self { producer, address, delivery_timeout })
+        Ok(Self { native, address, delivery_timeout })
     }
 
     /// Queues a record; `partition` is chosen by the key's hash if absent, and a `None` value is a tombstone. Waits
@@ -128,7 +126,7 @@ impl Producer {
         record.payload = value;
         let mut waiting_since: Option<Instant> = None;
         loop {
-            let (error, back) = match self.producer.send(record) {
+            let (error, back) = match self.native.send(record) {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
             };
@@ -140,7 +138,7 @@ impl Producer {
                 let reason = self.deliveries().outage().unwrap_or_else(|| "the queue stayed full".to_owned());
                 return Err(self.call("send").timed_out(self.delivery_timeout, reason));
             }
-            self.producer.poll(Duration::from_millis(10));
+            self.native.poll(Duration::from_millis(10));
             record = back;
         }
     }
@@ -148,7 +146,7 @@ impl Producer {
     /// Serves delivery reports and logs, waiting at most `timeout`. [`Self::send`] does it only when the queue is
     /// full, so call it now and then.
     pub fn poll(&self, timeout: Duration) {
-        self.producer.poll(timeout);
+        self.native.poll(timeout);
     }
 
     /// Waits until every queued record is delivered or given up.
@@ -165,24 +163,24 @@ impl Producer {
 
     /// The records that weren't delivered since the last call.
     pub fn take_undelivered(&self) -> Vec<Undelivered> {
-        self.producer.poll(Duration::ZERO);
+        self.native.poll(Duration::ZERO);
         self.deliveries().take()
     }
 
     /// How many records wait for a broker.
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+        usize::try_from(self.native.in_flight_count()).unwrap_or(0)
     }
 
     /// Fences older producers with the same transactional id and ends what they left open. Once, before the first
     /// transaction.
     pub fn init_transactions(&self, deadline: Duration) -> Result<()> {
-        self.transaction("init transactions", self.producer.init_transactions(deadline), deadline)
+        self.transaction("init transactions", self.native.init_transactions(deadline), deadline)
     }
 
     /// Starts a transaction; what is sent until it is committed or aborted belongs to it.
     pub fn begin_transaction(&self) -> Result<()> {
-        self.transaction("begin a transaction", self.producer.begin_transaction(), Duration::ZERO)
+        self.transaction("begin a transaction", self.native.begin_transaction(), Duration::ZERO)
     }
 
     /// Delivers what is queued, then commits.
@@ -199,12 +197,12 @@ impl Producer {
             });
         }
         let left = deadline.saturating_sub(started.elapsed());
-        self.transaction(call, self.producer.commit_transaction(left), deadline)
+        self.transaction(call, self.native.commit_transaction(left), deadline)
     }
 
     /// Throws away the open transaction.
     pub fn abort_transaction(&self, deadline: Duration) -> Result<()> {
-        let aborted = self.producer.abort_transaction(deadline);
+        let aborted = self.native.abort_transaction(deadline);
         // What couldn't be delivered went with the transaction.
         self.take_undelivered();
         self.transaction("abort a transaction", aborted, deadline)
@@ -212,11 +210,11 @@ impl Producer {
 
     fn drain(&self, call: &'static str, deadline: Duration) -> Result<()> {
         let started = Instant::now();
-        while self.producer.in_flight_count() > 0 {
+        while self.native.in_flight_count() > 0 {
             if started.elapsed() >= deadline {
                 return Err(self.timed_out(call, deadline));
             }
-            self.producer.poll(Duration::from_millis(1));
+            self.native.poll(Duration::from_millis(1));
         }
         Ok(())
     }
@@ -244,14 +242,14 @@ impl Producer {
 
     /// A fenced producer is told from other ends by the error that came first.
     fn fatal_code(&self) -> i32 {
-        match self.producer.client().fatal_error().map(|(first, _)| first as i32) {
+        match self.native.client().fatal_error().map(|(first, _)| first as i32) {
             Some(code @ (code::PRODUCER_FENCED | code::FENCED | code::INVALID_PRODUCER_EPOCH)) => code,
             _ => code::FATAL,
         }
     }
 
     fn timed_out(&self, call: &'static str, deadline: Duration) -> KafkaError {
-        self.producer.poll(Duration::ZERO);
+        self.native.poll(Duration::ZERO);
         match self.deliveries().outage() {
             Some(reason) => self.call(call).failed(code::ALL_BROKERS_DOWN, reason),
             None => self.call(call).timed_out(deadline, ""),
@@ -272,7 +270,7 @@ impl Producer {
     }
 
     fn deliveries(&self) -> &Deliveries {
-        self.producer.client().context()
+        self.native.client().context()
     }
 }
 

@@ -102,7 +102,7 @@ impl BatchConsumer {
         let inbox = self.client.inbox();
         let (rebalanced, reports) = (inbox.take_rebalances(), inbox.take_reports());
         let fatal = self.client.fatal_error();
-        faults.extend(fault::of_reports(&self.address, reports, fatal, &mut self.last_outage));
+        faults.extend(fault::of_reports(&self.address, reports, fatal.as_ref(), &mut self.last_outage));
         let rebalance = rebalanced.into_iter().map(|change| self.rebalance(change)).collect();
         let records = Records::new(batches.into_iter().filter_map(|batch| self.accept(batch)).collect());
         ends.retain(|end| {
@@ -194,27 +194,13 @@ impl BatchConsumer {
         Ok(())
     }
 
-    /// Goes on reading assigned partitions elsewhere.
-    pub fn seek(&mut self, to: &[Position], deadline: Duration) -> Result<()> {
-        let call = self.client.call("seek");
-        let list = PartitionList::of(call, to.iter().map(|p| (&*p.topic, p.partition, p.offset)))?;
-        // SAFETY: client and list are alive; the returned error is ours.
-        unsafe {
-            let error = rd::rd_kafka_seek_partitions(self.client.as_ptr(), list.as_ptr(), millis(deadline));
-            self.client.check_object("seek", error)?;
-        }
-        if let Some(Element { topic, partition, error, .. }) =
-            list.elements().into_iter().find(|e| e.error != 0)
-        {
-            return Err(call.failed(error, format!("{topic} [{partition}] refused the position")));
-        }
-        for position in to {
-            let partition = TopicPartition { topic: position.topic.clone(), partition: position.partition };
-            if let Some(assigned) = self.assigned.get_mut(&partition) {
-                assigned.next_offset = position.offset;
-            }
-        }
-        Ok(())
+    /// Goes on reading assigned partitions elsewhere, also those that stand still because their position wasn't in
+    /// the log. Not while a rebalance is unanswered: this would answer it.
+    pub fn seek(&mut self, to: &[Position]) -> Result<()> {
+        // The library's own seek refuses a partition that stands still.
+        let of = |p: &Position| TopicPartition { topic: p.topic.clone(), partition: p.partition };
+        self.unassign(&to.iter().map(of).collect::<Vec<_>>())?;
+        self.assign(to)
     }
 
     /// The ends of a partition's log as the last fetch told them, without asking anyone; `None` before the first.
@@ -295,15 +281,12 @@ impl BatchConsumer {
         let (handle, partition) = (message.topic_handle(), message.partition());
         let is_its_batch = |batch: &Sorted| batch.handle == handle && batch.records.partition() == partition;
         // A fetch brings runs of one partition, so the last batch is almost always the right one.
-        let index = match batches.iter().rposition(is_its_batch) {
-            Some(index) => index,
-            None => {
-                let topic = self.name(message.topic_name().unwrap_or_default());
-                let records = PartitionRecords::new(topic, partition, self.client.clone());
-                batches.push(Sorted { handle, records });
-                batches.len() - 1
-            }
-        };
+        let index = batches.iter().rposition(is_its_batch).unwrap_or_else(|| {
+            let topic = self.name(message.topic_name().unwrap_or_default());
+            let records = PartitionRecords::new(topic, partition, self.client.clone());
+            batches.push(Sorted { handle, records });
+            batches.len() - 1
+        });
         // SAFETY: the message has no error, is of this partition and client, and is given up here.
         unsafe { batches[index].records.push(message.take()) };
     }

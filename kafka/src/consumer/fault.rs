@@ -79,7 +79,7 @@ fn of_error(error: KafkaError) -> Fault {
 pub(super) fn of_reports(
     address: &str,
     reports: Vec<Report>,
-    fatal: Option<(i32, String)>,
+    fatal: Option<&(i32, String)>,
     last_outage: &mut Option<String>,
 ) -> Vec<Fault> {
     let call = Call { name: CALL, address };
@@ -97,7 +97,7 @@ pub(super) fn of_reports(
                 let reason = last_outage.clone().unwrap_or(reason);
                 faults.push(Fault::Unreachable(call.failed(number, reason)));
             }
-            code::FATAL => match &fatal {
+            code::FATAL => match fatal {
                 Some((code::FENCED_INSTANCE_ID, reason)) => {
                     faults.push(Fault::Fenced(call.failed(code::FENCED_INSTANCE_ID, reason)));
                 }
@@ -135,7 +135,9 @@ mod tests {
 
     #[test]
     fn a_fenced_static_member_is_told_from_other_fatal_errors() {
-        let faults = |fatal| of_reports("kafka:9092", vec![report(code::FATAL, "")], fatal, &mut None);
+        let faults = |fatal: Option<(i32, String)>| {
+            of_reports("kafka:9092", vec![report(code::FATAL, "")], fatal.as_ref(), &mut None)
+        };
         let fenced = faults(Some((code::FENCED_INSTANCE_ID, "another instance".to_owned())));
         assert!(matches!(fenced.as_slice(), [Fault::Fenced(_)]), "{fenced:?}");
         let other = faults(Some((48, "invalid state".to_owned())));

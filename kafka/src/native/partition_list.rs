@@ -36,9 +36,9 @@ impl PartitionList {
             // SAFETY: the list is valid, the name is copied, and the returned element lives in the list, whose
             // only user this is.
             unsafe {
-                (*rd::rd_kafka_topic_partition_list_add(list.as_ptr(), topic.as_ptr(), partition)).offset =
-                    offset
-            };
+                let element = rd::rd_kafka_topic_partition_list_add(list.as_ptr(), topic.as_ptr(), partition);
+                (*element).offset = offset;
+            }
         }
         Ok(list)
     }
