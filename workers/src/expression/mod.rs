@@ -151,6 +151,15 @@ impl Program {
         &self.text
     }
 
+    /// The JSON text of the field that a plain path leads to, as it stands in the record's value; none where the
+    /// expression is something else or nothing is there.
+    pub fn json<'r>(&self, fields: &Fields<'r, '_>) -> Option<&'r str> {
+        match &self.work {
+            Work::Read(source) => source.json_of_value(fields),
+            _ => None,
+        }
+    }
+
     /// The value for a record, whose fields have been read. A plain path to a field that isn't there is
     /// [`Value::Absent`]; in any other expression that is an error, as in CEL.
     pub fn evaluate<'r>(

@@ -42,6 +42,21 @@ pub struct Oddities {
     pub huge_number: bool,
 }
 
+impl Oddities {
+    /// What a checked JSON text holds of them.
+    pub fn of(text: &str) -> Self {
+        let mut scanner = Scanner::new(text);
+        // It was checked before; what couldn't be read would have nothing odd in it.
+        let _ = scanner.skip(0);
+        scanner.oddities
+    }
+
+    /// Whether there is any.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
 /// A place in a JSON text.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],

@@ -106,6 +106,14 @@ impl Source {
         }
     }
 
+    /// The JSON text there, if this leads into the record's value.
+    pub fn json_of_value<'r>(&self, fields: &Fields<'r, '_>) -> Option<&'r str> {
+        match &self.place {
+            Place::Value(slot) => fields.get(*slot),
+            _ => None,
+        }
+    }
+
     /// Whether what is there is JSON.
     pub fn is_json(&self) -> bool {
         matches!(self.place, Place::Value(_) | Place::KeyField(_))
