@@ -3,7 +3,11 @@
 //!
 //! Nothing here talks to anything: no clock, no client, no file.
 
+pub mod column_type;
+pub mod crd;
+pub mod debezium_keys;
 pub mod duration;
+pub mod expression;
 pub mod names;
 pub mod pipeline;
 pub mod rules;

@@ -3,4 +3,9 @@
 //! The middle is pure: `desired`, `diff` and `status` are functions of values; only `observe`, `apply` and the
 //! command line talk to anything.
 
+pub mod connect;
+pub mod debezium;
+pub mod http;
+pub mod diff;
 pub mod model;
+pub mod processes;
