@@ -37,7 +37,7 @@ start_connect() {
   local config=$STACK_DIR/connect/worker.properties
   server_folder 750 "$STACK_DIR/connect"
   write_connect_config >"$config"
-  start_server connect java -Xms64m -Xmx"${ACEQUIA_CONNECT_HEAP:-512m}" -XX:+UseG1GC -XX:+ExitOnOutOfMemoryError \
+  start_server connect java "${java_options[@]}" -Xms64m -Xmx"${ACEQUIA_CONNECT_HEAP:-512m}" -XX:+ExitOnOutOfMemoryError \
     -Djava.awt.headless=true -Dlog4j2.configurationFile="file:$STACK_DIR/lib/log4j2.yaml" -cp "$STACK_DIR/lib/kafka/*" \
     org.apache.kafka.connect.cli.ConnectDistributed "$config"
 }

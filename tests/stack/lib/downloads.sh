@@ -5,7 +5,9 @@ kafka_jars() { echo "$CACHE_DIR/kafka-$KAFKA_VERSION"; }
 plugin_folder() { echo "$CACHE_DIR/$1-$2"; }
 
 maven() {
-  MAVEN_OPTS="-Xmx512m -XX:TieredStopAtLevel=1" mvn -B -q -Dstyle.color=never -Dmaven.repo.local="$CACHE_DIR/maven" "$@" >&2
+  local log=$CACHE_DIR/maven.log
+  MAVEN_OPTS="-Xmx512m -XX:TieredStopAtLevel=1" mvn -B -ntp -Dmaven.repo.local="$CACHE_DIR/maven" "$@" >"$log" 2>&1 ||
+    { tail -n 30 "$log" >&2; die "Maven failed; its log is $log"; }
 }
 dependency_goal() { echo "org.apache.maven.plugins:maven-dependency-plugin:$MAVEN_DEPENDENCY_PLUGIN_VERSION:$1"; }
 

@@ -65,7 +65,7 @@ start_kafka() {
   server_folder 750 "$folder" "$folder/data"
   write_kafka_config "$node" "$config"
   [ -e "$folder/data/meta.properties" ] || step "formatting $1" format_kafka "$node" "$config"
-  start_server "$1" java -Xms64m -Xmx"${ACEQUIA_KAFKA_HEAP:-384m}" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError \
+  start_server "$1" java "${java_options[@]}" -Xms64m -Xmx"${ACEQUIA_KAFKA_HEAP:-384m}" -XX:+ExitOnOutOfMemoryError \
     -Djava.awt.headless=true -Dlog4j2.configurationFile="file:$STACK_DIR/lib/log4j2.yaml" -cp "$STACK_DIR/lib/kafka/*" kafka.Kafka "$config"
 }
 
