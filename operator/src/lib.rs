@@ -5,7 +5,7 @@
 
 pub mod connect;
 pub mod debezium;
-pub mod http;
 pub mod diff;
+pub mod http;
 pub mod model;
 pub mod processes;

@@ -24,8 +24,8 @@ pub struct Observed {
     pub connectors: BTreeMap<ConnectorName, Part<Option<ObservedConnector>>>,
     /// Stages that were given to the supervisor. A missing key: none of its processes is there.
     pub stages: BTreeMap<StageId, ObservedStage>,
-    /// Records between committed and end offsets, by consumer group. Taken after everything else, so that a 0 beside
-    /// stopped sources means that all is read.
+    /// Consumer groups that the Pipeline names, and how far they are behind. A missing key: no such group. Taken after
+    /// everything else, so that a 0 beside stopped sources means that all is read.
     pub lag: BTreeMap<String, Part<GroupLag>>,
 }
 

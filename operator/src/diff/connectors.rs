@@ -1,0 +1,238 @@
+//! Connectors: create once their topics and tables are there, reconfigure, restart what failed, remove.
+
+use std::collections::BTreeSet;
+
+use acequia_crds::names::ConnectorName;
+
+use crate::debezium::normalise;
+use crate::model::desired::{ConnectorTarget, Desired, DesiredConnector};
+use crate::model::observed::{ConnectorState, Observed, ObservedConnector};
+use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState, Claimed, ConnectorClaim};
+use crate::model::plan::{Change, Plan};
+
+/// How a removal that waits begins.
+pub(super) const REMOVAL: &str = "removal of connector";
+
+/// Longest time between two restarts.
+const BACKOFF_CAP_MINUTES: u64 = 60;
+
+/// Time between the restart number `count` and the next one: 0, 2, 6, 12, 20 … minutes, at most 60.
+pub fn restart_backoff_ms(count: u32) -> u64 {
+    let n = u64::from(count);
+    n.saturating_mul(n + 1).min(BACKOFF_CAP_MINUTES) * 60_000
+}
+
+/// Why a connector fails: its own trace, or its first failed task's. None: nothing has failed.
+pub fn failure(connector: &ObservedConnector) -> Option<&str> {
+    let untold = "Connect gives no reason";
+    if connector.state == ConnectorState::Failed {
+        return Some(connector.trace.as_deref().unwrap_or(untold));
+    }
+    let task = connector.tasks.iter().find(|task| task.state == ConnectorState::Failed)?;
+    Some(task.trace.as_deref().unwrap_or(untold))
+}
+
+/// Connectors of the manifest.
+pub(super) fn kept(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    for (name, connector) in &desired.connectors {
+        let one = One { name, connector, desired, observed };
+        match observed.connectors.get(name) {
+            None => one.wait(plan, "a first look at Kafka Connect"),
+            Some(Err(unreachable)) => one.wait(plan, &unreachable.to_string()),
+            Some(Ok(None)) => one.create(plan),
+            Some(Ok(Some(existing))) => one.keep(existing, plan),
+        }
+    }
+}
+
+/// Connectors that were ours and are no longer in the manifest.
+pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    let Ok(ownership) = &observed.ownership else { return };
+    let owner = desired.identity.to_string();
+    for (name, claim) in ownership.of_owner(ClaimKind::Connector, &owner) {
+        let name = ConnectorName::from_text(name);
+        let Claimed::Connector(recorded) = &claim.of else { continue };
+        if desired.connectors.contains_key(&name) || claim.state == ClaimState::Released {
+            continue;
+        }
+        if desired.stages.is_empty() && !observed.stages.is_empty() {
+            plan.wait(format!("{REMOVAL} {name}"), "the stages to stop".to_owned());
+            continue;
+        }
+        match observed.connectors.get(&name) {
+            Some(Ok(_)) => plan.changes.push(Change::RemoveConnector {
+                name,
+                claim: recorded.clone(),
+                since_ms: claim.since_ms,
+            }),
+            Some(Err(unreachable)) => plan.wait(format!("{REMOVAL} {name}"), unreachable.to_string()),
+            None => plan.wait(format!("{REMOVAL} {name}"), "a first look at Kafka Connect".to_owned()),
+        }
+    }
+}
+
+/// One connector of the manifest.
+struct One<'a> {
+    name: &'a ConnectorName,
+    connector: &'a DesiredConnector,
+    desired: &'a Desired,
+    observed: &'a Observed,
+}
+
+impl One<'_> {
+    fn create(&self, plan: &mut Plan) {
+        let held = match &self.observed.ownership {
+            Ok(_) => self.held(),
+            Err(unreachable) => return self.wait(plan, &unreachable.to_string()),
+        };
+        if let Some(missing) = self.missing(plan) {
+            return self.wait(plan, &missing);
+        }
+        self.put(held, BTreeSet::new(), plan);
+    }
+
+    fn keep(&self, existing: &ObservedConnector, plan: &mut Plan) {
+        if let Err(unreachable) = &self.observed.ownership {
+            return self.wait(plan, &unreachable.to_string());
+        }
+        let Some(held) = self.held() else {
+            plan.refuse(
+                self.connector.field.clone(),
+                format!("the connector `{}`", self.name),
+                "one of this name exists and isn't recorded as created by this Pipeline".to_owned(),
+                "delete it in Kafka Connect, or give the source another name".to_owned(),
+            );
+            return;
+        };
+        let changed = self.changed(existing);
+        if !changed.is_empty() {
+            self.put(Some(held), changed, plan);
+        } else if *held != self.claim(Some(held)) {
+            plan.changes.push(Change::Record { key: self.key(), claim: Some(self.claim(Some(held))) });
+        }
+        self.steer(existing, plan);
+    }
+
+    /// Running, stopped, or restarted.
+    fn steer(&self, existing: &ObservedConnector, plan: &mut Plan) {
+        let (name, url) = (self.name.clone(), self.connector.url.clone());
+        let idle = matches!(existing.state, ConnectorState::Stopped | ConnectorState::Paused);
+        match self.connector.target {
+            ConnectorTarget::Stopped if existing.state != ConnectorState::Stopped => {
+                plan.changes.push(Change::StopConnector { name, url });
+            }
+            ConnectorTarget::Running if idle => plan.changes.push(Change::ResumeConnector { name, url }),
+            ConnectorTarget::Running if failure(existing).is_some() => self.restart(existing, plan),
+            _ => {}
+        }
+    }
+
+    fn restart(&self, existing: &ObservedConnector, plan: &mut Plan) {
+        // Connect restarts a connector by itself when it gets another configuration.
+        let reconfigured = plan
+            .changes
+            .iter()
+            .any(|change| matches!(change, Change::PutConnector { name, .. } if name == self.name));
+        if reconfigured {
+            return;
+        }
+        let (done, preconditions) = (&existing.restarts, self.preconditions());
+        let attempt = done.count.saturating_add(1);
+        let due_ms = done.last_ms.saturating_add(restart_backoff_ms(done.count));
+        if done.count > 0 && self.observed.at_ms < due_ms && done.preconditions == preconditions {
+            let minutes = restart_backoff_ms(done.count) / 60_000;
+            return self.wait(plan, &format!("its restart {attempt}, {minutes} min after the one before"));
+        }
+        plan.changes.push(Change::RestartConnector {
+            name: self.name.clone(),
+            url: self.connector.url.clone(),
+            attempt,
+            preconditions,
+        });
+    }
+
+    fn put(&self, held: Option<&Claim>, changed: BTreeSet<String>, plan: &mut Plan) {
+        plan.changes.push(Change::PutConnector {
+            name: self.name.clone(),
+            url: self.connector.url.clone(),
+            config: self.connector.config.clone(),
+            changed,
+            claim: self.claim(held),
+            stopped: self.connector.target == ConnectorTarget::Stopped,
+        });
+    }
+
+    /// Settings that differ.
+    fn changed(&self, existing: &ObservedConnector) -> BTreeSet<String> {
+        let (wanted, echoed) = (&self.connector.config, normalise(&existing.config));
+        let keys: BTreeSet<&String> = wanted.keys().chain(echoed.keys()).collect();
+        keys.into_iter().filter(|key| wanted.get(*key) != echoed.get(*key)).cloned().collect()
+    }
+
+    /// The first precondition that doesn't hold.
+    fn missing(&self, plan: &Plan) -> Option<String> {
+        let topics = match &self.observed.topics {
+            Ok(topics) => topics,
+            Err(unreachable) => return Some(unreachable.to_string()),
+        };
+        if let Some(topic) = self.connector.after.topics.iter().find(|topic| !topics.contains_key(*topic)) {
+            return Some(format!("topic {topic} to be created"));
+        }
+        let refused = |topic: &String| {
+            let field = self.desired.topics.get(topic).map(|topic| format!("{}.name", topic.field));
+            plan.refused.iter().any(|refusal| Some(&refusal.field) == field.as_ref())
+        };
+        if let Some(topic) = self.connector.after.topics.iter().find(|topic| refused(topic)) {
+            return Some(format!("topic {topic}, which is refused"));
+        }
+        let waits_for = self.connector.after.setup.iter().find(|stage| !self.setup_done(stage))?;
+        Some(format!("{waits_for} to run its setup"))
+    }
+
+    fn setup_done(&self, stage: &acequia_crds::names::StageId) -> bool {
+        self.observed.stages.get(stage).is_some_and(|stage| {
+            stage.replicas.iter().any(|one| one.report.as_ref().is_some_and(|report| report.setup_done))
+        })
+    }
+
+    /// What the preconditions look like; when it changes, a failed connector is worth another try at once.
+    fn preconditions(&self) -> String {
+        let mut text = String::new();
+        if let Ok(topics) = &self.observed.topics {
+            for name in &self.connector.after.topics {
+                text.push_str(topics.get(name).map_or("-", |topic| topic.id.as_str()));
+                text.push(' ');
+            }
+        }
+        for stage in &self.connector.after.setup {
+            text.push(if self.setup_done(stage) { 'y' } else { 'n' });
+        }
+        text
+    }
+
+    fn held(&self) -> Option<&Claim> {
+        let ownership = self.observed.ownership.as_ref().ok()?;
+        ownership.claim(ClaimKind::Connector, self.name.as_str(), &self.desired.identity.to_string())
+    }
+
+    fn claim(&self, held: Option<&Claim>) -> Claim {
+        Claim {
+            since_ms: held.map_or(self.observed.at_ms, |claim| claim.since_ms),
+            state: ClaimState::Held,
+            of: Claimed::Connector(ConnectorClaim {
+                url: self.connector.url.clone(),
+                deletion_policy: self.connector.deletion_policy,
+                release: self.connector.release.clone(),
+            }),
+        }
+    }
+
+    fn key(&self) -> ClaimKey {
+        let owner = self.desired.identity.to_string();
+        ClaimKey { kind: ClaimKind::Connector, name: self.name.as_str().to_owned(), owner }
+    }
+
+    fn wait(&self, plan: &mut Plan, until: &str) {
+        plan.wait(format!("connector {}", self.name), until.to_owned());
+    }
+}

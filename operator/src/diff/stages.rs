@@ -1,0 +1,78 @@
+//! Stages: which have processes now, and which are replaced, scaled or stopped.
+
+use acequia_crds::names::StageId;
+
+use crate::model::desired::{Desired, DesiredStage, RunPolicy};
+use crate::model::observed::{ConnectorState, Observed};
+use crate::model::plan::{Change, Plan};
+
+/// All stages, those of the manifest and those that left it.
+pub(super) fn all(desired: &Desired, observed: &Observed, plan: &mut Plan) {
+    for (id, stage) in &desired.stages {
+        if runs(stage, desired, observed) {
+            plan.run.insert(id.clone());
+            plan.changes.extend(started(id, stage, observed));
+            wait_for_stop(id, stage, observed, plan);
+        } else if has_processes(id, observed) {
+            plan.changes.push(Change::StopStage { id: id.clone() });
+        }
+    }
+    for id in observed.stages.keys().filter(|id| !desired.stages.contains_key(*id)) {
+        plan.changes.push(Change::StopStage { id: id.clone() });
+    }
+}
+
+fn runs(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> bool {
+    match stage.run {
+        RunPolicy::Always => true,
+        RunPolicy::Never => false,
+        RunPolicy::UntilDrained => !drained(stage, desired, observed),
+    }
+}
+
+fn started(id: &StageId, stage: &DesiredStage, observed: &Observed) -> Option<Change> {
+    let existing = observed.stages.get(id).filter(|existing| !existing.replicas.is_empty());
+    let Some(existing) = existing else {
+        return Some(Change::StartStage { id: id.clone(), replicas: stage.replicas });
+    };
+    if existing.hash != stage.hash {
+        return Some(Change::ReplaceStage { id: id.clone() });
+    }
+    let (from, to) = (u32::try_from(existing.replicas.len()).unwrap_or(u32::MAX), stage.replicas);
+    (from != to).then(|| Change::ScaleStage { id: id.clone(), from, to })
+}
+
+/// A stage that runs only until it is drained is not at its goal yet.
+fn wait_for_stop(id: &StageId, stage: &DesiredStage, observed: &Observed, plan: &mut Plan) {
+    if stage.run != RunPolicy::UntilDrained {
+        return;
+    }
+    let lag = stage.reads.as_ref().and_then(|reads| observed.lag.get(&reads.group));
+    let until = match lag {
+        Some(Ok(lag)) => format!("the sources to stop and its lag of {} to go to 0", lag.records),
+        Some(Err(unreachable)) => unreachable.to_string(),
+        None => "its consumer group to appear".to_owned(),
+    };
+    plan.wait(format!("the stop of {id}"), until);
+}
+
+fn has_processes(id: &StageId, observed: &Observed) -> bool {
+    observed.stages.get(id).is_some_and(|stage| !stage.replicas.is_empty())
+}
+
+/// Nothing writes any more, and what was written is read.
+fn drained(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> bool {
+    let Some(reads) = &stage.reads else { return true };
+    let writers_stopped = desired
+        .stages
+        .iter()
+        .filter(|(_, writer)| writer.run == RunPolicy::Never)
+        .all(|(id, _)| !has_processes(id, observed));
+    let connectors_stopped = desired.connectors.keys().all(|name| match observed.connectors.get(name) {
+        Some(Ok(Some(connector))) => connector.state == ConnectorState::Stopped && connector.tasks.is_empty(),
+        Some(Ok(None)) => true,
+        Some(Err(_)) | None => false,
+    });
+    let all_read = matches!(observed.lag.get(&reads.group), Some(Ok(lag)) if lag.records == 0);
+    writers_stopped && connectors_stopped && all_read
+}

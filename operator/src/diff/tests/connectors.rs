@@ -1,0 +1,165 @@
+use acequia_crds::names::StageKind;
+
+use super::world::*;
+use crate::diff::{diff, restart_backoff_ms};
+use crate::model::desired::{ConnectorTarget, Desired};
+use crate::model::observed::{ConnectorState, Observed, Restarts};
+use crate::model::plan::{Change, Plan};
+
+/// One topic, a generator with setup, and a connector that needs both.
+fn shop() -> Desired {
+    let mut desired = empty_desired();
+    desired.topics.insert("orders".into(), topic(1));
+    let (id, generator) = stage(StageKind::Generator, "shop");
+    desired.connectors.insert(connector_name("crm"), connector(&["orders"], &[id.clone()]));
+    desired.stages.insert(id, generator);
+    desired
+}
+
+fn converged() -> (Desired, Observed) {
+    let (desired, mut world) = (shop(), empty_world());
+    assert!(converge(&desired, &mut world).is_empty());
+    (desired, world)
+}
+
+fn puts(plan: &Plan) -> usize {
+    plan.changes.iter().filter(|change| matches!(change, Change::PutConnector { .. })).count()
+}
+
+fn fail(world: &mut Observed, restarts: Restarts) {
+    let Some(Ok(Some(connector))) = world.connectors.get_mut(&connector_name("crm")) else { panic!() };
+    connector.tasks[0].state = ConnectorState::Failed;
+    connector.tasks[0].trace = Some("password authentication failed".into());
+    connector.restarts = restarts;
+}
+
+#[test]
+fn a_connector_waits_for_its_topics_and_then_for_the_setup() {
+    let desired = shop();
+    let mut world = empty_world();
+    look_for_connectors(&desired, &mut world);
+    let plan = diff(&desired, &world);
+    assert_eq!(puts(&plan), 0);
+    assert!(plan.waiting[0].until.contains("topic orders"), "{plan:?}");
+    for change in &plan.changes {
+        carry_out(change, &desired, &mut world);
+    }
+    let generator = world.stages.values_mut().next().unwrap();
+    generator.replicas[0].report.as_mut().unwrap().setup_done = false;
+    let plan = diff(&desired, &world);
+    assert_eq!(puts(&plan), 0);
+    assert!(plan.waiting[0].until.contains("generator-shop to run its setup"), "{plan:?}");
+    world.stages.values_mut().next().unwrap().replicas[0].report.as_mut().unwrap().setup_done = true;
+    assert_eq!(puts(&diff(&desired, &world)), 1);
+}
+
+#[test]
+fn a_connector_that_runs_needs_its_generator_no_more() {
+    let (mut desired, mut world) = converged();
+    desired.stages.clear();
+    assert!(converge(&desired, &mut world).is_empty());
+}
+
+#[test]
+fn what_connect_echoes_is_not_a_difference() {
+    let (desired, world) = converged();
+    assert!(diff(&desired, &world).is_empty());
+}
+
+#[test]
+fn only_a_real_difference_reconfigures_and_it_is_named() {
+    let (mut desired, world) = converged();
+    let config = &mut desired.connectors.values_mut().next().unwrap().config;
+    config.insert("poll.interval.ms".into(), "20".into());
+    let plan = diff(&desired, &world);
+    let [Change::PutConnector { changed, .. }] = plan.changes.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(changed.iter().collect::<Vec<_>>(), ["poll.interval.ms"]);
+}
+
+#[test]
+fn a_connector_that_is_not_ours_is_refused() {
+    let (desired, mut world) = (shop(), empty_world());
+    world.connectors.insert(connector_name("crm"), Ok(Some(running(ConnectorState::Running))));
+    let plan = diff(&desired, &world);
+    assert_eq!(plan.refused[0].field, "spec.sources[0]");
+    assert_eq!(puts(&plan), 0);
+}
+
+#[test]
+fn a_failed_task_is_restarted_at_once_and_then_with_backoff() {
+    let (desired, mut world) = converged();
+    fail(&mut world, Restarts::default());
+    let plan = diff(&desired, &world);
+    let [Change::RestartConnector { attempt: 1, preconditions, .. }] = plan.changes.as_slice() else {
+        panic!("{plan:?}")
+    };
+    let done = Restarts { count: 1, last_ms: world.at_ms, preconditions: preconditions.clone() };
+    fail(&mut world, done);
+    let plan = diff(&desired, &world);
+    assert!(plan.changes.is_empty() && plan.waiting[0].until.contains("restart 2"), "{plan:?}");
+    world.at_ms += restart_backoff_ms(1);
+    assert_eq!(diff(&desired, &world).changes.len(), 1);
+}
+
+#[test]
+fn a_changed_precondition_makes_the_next_restart_due_at_once() {
+    let (desired, mut world) = converged();
+    fail(
+        &mut world,
+        Restarts { count: 5, last_ms: 999_999, preconditions: "before the topic was there".into() },
+    );
+    assert!(matches!(diff(&desired, &world).changes[0], Change::RestartConnector { attempt: 6, .. }));
+}
+
+#[test]
+fn the_backoff_is_0_2_6_12_minutes_and_never_more_than_60() {
+    let minutes: Vec<u64> = [0, 1, 2, 3, 7, 8, 50, u32::MAX].map(|n| restart_backoff_ms(n) / 60_000).into();
+    assert_eq!(minutes, [0, 2, 6, 12, 56, 60, 60, 60]);
+}
+
+#[test]
+fn one_connect_that_does_not_answer_delays_only_its_connectors() {
+    let mut desired = shop();
+    let away = connector_name("away");
+    desired.connectors.insert(away.clone(), connector(&[], &[]));
+    let mut world = empty_world();
+    world.connectors.insert(away.clone(), Err(unreachable("Connect at http://away:8083")));
+    let plan = converge(&desired, &mut world);
+    assert_eq!(plan.waiting.len(), 1);
+    assert!(plan.waiting[0].until.contains("http://away:8083"), "{plan:?}");
+    assert!(matches!(world.connectors[&connector_name("crm")], Ok(Some(_))));
+}
+
+#[test]
+fn a_connector_that_left_the_manifest_is_removed_before_its_topics() {
+    let (mut desired, mut world) = converged();
+    desired.connectors.clear();
+    desired.topics.clear();
+    let plan = diff(&desired, &world);
+    assert!(matches!(plan.changes.as_slice(), [Change::RemoveConnector { .. }]), "{plan:?}");
+    assert!(plan.waiting[0].what.contains("topic orders"), "{plan:?}");
+    assert!(converge(&desired, &mut world).is_empty());
+    assert_eq!(world.connectors[&connector_name("crm")], Ok(None));
+}
+
+#[test]
+fn a_removal_waits_for_a_connect_that_is_away_and_is_not_forgotten() {
+    let (_, mut world) = converged();
+    world.connectors.insert(connector_name("crm"), Err(unreachable("Connect at http://connect:8083")));
+    let plan = converge(&empty_desired(), &mut world);
+    assert!(plan.waiting.iter().any(|waiting| waiting.what.starts_with("removal of connector")), "{plan:?}");
+    assert!(world.topics.as_ref().unwrap().contains_key("orders"));
+    world.add_claim(connector_key(&connector_name("crm")), connector_claim());
+    world.connectors.insert(connector_name("crm"), Ok(Some(running(ConnectorState::Running))));
+    assert!(converge(&empty_desired(), &mut world).is_empty());
+}
+
+#[test]
+fn a_suspended_connector_is_stopped_and_later_resumed() {
+    let (mut desired, mut world) = converged();
+    desired.connectors.values_mut().next().unwrap().target = ConnectorTarget::Stopped;
+    assert!(matches!(diff(&desired, &world).changes.as_slice(), [Change::StopConnector { .. }]));
+    converge(&desired, &mut world);
+    desired.connectors.values_mut().next().unwrap().target = ConnectorTarget::Running;
+    assert!(matches!(diff(&desired, &world).changes.as_slice(), [Change::ResumeConnector { .. }]));
+}

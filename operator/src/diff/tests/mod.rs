@@ -1,0 +1,7 @@
+//! Scenarios one by one, and properties over random edits of random manifests.
+
+mod connectors;
+mod properties;
+mod stages;
+mod topics;
+mod world;

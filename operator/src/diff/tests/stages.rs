@@ -1,0 +1,95 @@
+use acequia_crds::names::{StageId, StageKind};
+
+use super::world::*;
+use crate::diff::diff;
+use crate::model::desired::{ConnectorTarget, Desired, RunPolicy};
+use crate::model::observed::GroupLag;
+use crate::model::plan::Change;
+
+const GROUP: &str = "acequia.default.shop.sink-dwh";
+
+fn shop() -> Desired {
+    let mut desired = empty_desired();
+    desired.topics.insert("orders".into(), topic(1));
+    desired.connectors.insert(connector_name("crm"), connector(&["orders"], &[]));
+    desired.stages.extend([stage(StageKind::Generator, "shop"), stage(StageKind::Sink, "dwh")]);
+    desired
+}
+
+fn suspended() -> Desired {
+    let mut desired = shop();
+    for stage in desired.stages.values_mut() {
+        stage.run =
+            if stage.kind == StageKind::Generator { RunPolicy::Never } else { RunPolicy::UntilDrained };
+    }
+    for connector in desired.connectors.values_mut() {
+        connector.target = ConnectorTarget::Stopped;
+    }
+    desired
+}
+
+fn sink() -> StageId {
+    StageId::new(StageKind::Sink, "dwh")
+}
+
+#[test]
+fn a_sink_does_not_wait_for_anything() {
+    let plan = diff(&shop(), &empty_world());
+    assert!(plan.changes.contains(&Change::StartStage { id: sink(), replicas: 1 }), "{plan:?}");
+}
+
+#[test]
+fn another_configuration_replaces_and_another_number_scales() {
+    let (mut desired, mut world) = (shop(), empty_world());
+    converge(&desired, &mut world);
+    desired.stages.get_mut(&sink()).unwrap().replicas = 3;
+    assert_eq!(diff(&desired, &world).changes, [Change::ScaleStage { id: sink(), from: 1, to: 3 }]);
+    desired.stages.get_mut(&sink()).unwrap().hash = "v2".into();
+    assert_eq!(diff(&desired, &world).changes, [Change::ReplaceStage { id: sink() }]);
+}
+
+#[test]
+fn a_stage_that_left_the_manifest_is_stopped() {
+    let (mut desired, mut world) = (shop(), empty_world());
+    converge(&desired, &mut world);
+    desired.stages.remove(&sink());
+    assert_eq!(diff(&desired, &world).changes, [Change::StopStage { id: sink() }]);
+}
+
+#[test]
+fn suspending_stops_sources_first_and_the_rest_once_it_has_drained() {
+    let mut world = empty_world();
+    converge(&shop(), &mut world);
+    let desired = suspended();
+    let plan = diff(&desired, &world);
+    assert_eq!(plan.changes.len(), 2, "the generator and the connector: {:?}", plan.changes);
+    assert!(plan.run.contains(&sink()));
+    world.lag.insert(GROUP.into(), Ok(GroupLag { records: 12, members: 1 }));
+    let plan = converge(&desired, &mut world);
+    assert!(plan.run.contains(&sink()), "12 records are not read yet");
+    assert!(plan.waiting[0].until.contains("12"), "{plan:?}");
+    world.lag.insert(GROUP.into(), Ok(GroupLag { records: 0, members: 1 }));
+    let plan = converge(&desired, &mut world);
+    assert!(plan.is_empty() && plan.run.is_empty(), "{plan:?}");
+    assert!(world.stages.is_empty());
+}
+
+#[test]
+fn a_lag_that_is_not_known_is_not_0() {
+    let mut world = empty_world();
+    converge(&shop(), &mut world);
+    world.lag.insert(GROUP.into(), Err(unreachable("Kafka at kafka:9092")));
+    assert!(converge(&suspended(), &mut world).run.contains(&sink()));
+    world.lag.remove(GROUP);
+    assert!(converge(&suspended(), &mut world).run.contains(&sink()));
+}
+
+#[test]
+fn resuming_starts_everything_again() {
+    let mut world = empty_world();
+    converge(&shop(), &mut world);
+    converge(&suspended(), &mut world);
+    let plan = converge(&shop(), &mut world);
+    assert!(plan.is_empty(), "{plan:?}");
+    assert_eq!(plan.run.len(), 2);
+}
