@@ -134,7 +134,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h|d)$"})
+        json_schema!({"type": "string", "pattern": "^[0-9]{1,9}(ms|[smhd])$"})
     }
 }
 

@@ -23,48 +23,20 @@ const fn rule(rule: &'static str, message: &'static str) -> Rule {
 /// Rules of the whole spec.
 pub const PIPELINE: &[Rule] = &[
     rule(
-        "!has(self.stores) || self.stores.all(a, self.stores.exists_one(b, b.name == a.name))",
-        "spec.stores: two have the same name; give each a name of its own",
-    ),
-    rule(
-        "!has(self.topics) || self.topics.all(a, self.topics.exists_one(b, b.name == a.name))",
-        "spec.topics: two have the same name; keep one of them",
-    ),
-    rule(
-        "!has(self.generators) || self.generators.all(a, self.generators.exists_one(b, b.name == a.name))",
-        "spec.generators: two have the same name; give each a name of its own",
-    ),
-    rule(
-        "!has(self.sources) || self.sources.all(a, self.sources.exists_one(b, b.name == a.name))",
-        "spec.sources: two have the same name; give each a name of its own",
-    ),
-    rule(
-        "!has(self.transforms) || self.transforms.all(a, self.transforms.exists_one(b, b.name == a.name))",
-        "spec.transforms: two have the same name; give each a name of its own",
-    ),
-    rule(
-        "!has(self.sinks) || self.sinks.all(a, self.sinks.exists_one(b, b.name == a.name))",
-        "spec.sinks: two have the same name; give each a name of its own",
-    ),
-    rule(
-        "!has(self.aggregations) || self.aggregations.all(a, self.aggregations.exists_one(b, b.name == a.name))",
-        "spec.aggregations: two have the same name; give each a name of its own",
-    ),
-    rule(
         "!has(self.sources) || has(self.connect) || self.sources.all(s, !has(s.debezium) && !has(s.connector))",
         "spec.connect is missing, which debezium and connector sources need; add `connect: {url: http://connect:8083}`",
     ),
     rule(
         "!has(self.sinks) || self.sinks.all(s, has(self.stores) && self.stores.exists(t, t.name == s.store))",
-        "spec.sinks: `store` names no entry of spec.stores; add it there or correct the name",
+        "spec.sinks: `store` is not in spec.stores; add it there",
     ),
     rule(
         "!has(self.sinks) || self.sinks.all(s, s.from.all(f, has(self.topics) && self.topics.exists(t, t.name == f)))",
-        "spec.sinks: `from` names a topic that is not in spec.topics; add it there (`external: true` if it is someone else's)",
+        "spec.sinks: `from` names a topic not in spec.topics; add it there (`external: true` if it is someone else's)",
     ),
     rule(
         "!has(self.sources) || self.sources.all(s, !has(s.debezium) || (has(self.stores) && self.stores.exists(t, t.name == s.debezium.store && has(t.postgres))))",
-        "spec.sources: `debezium.store` names no postgres store of spec.stores; add it there or correct the name",
+        "spec.sources: `debezium.store` is no postgres store of spec.stores; add it there",
     ),
     rule(
         "!has(self.sources) || self.sources.all(s, !has(s.debezium) || s.debezium.tables.all(c, has(self.topics) && self.topics.exists(t, t.name == c.topic)))",
@@ -72,7 +44,7 @@ pub const PIPELINE: &[Rule] = &[
     ),
     rule(
         "!has(self.sources) || self.sources.all(s, !has(s.sql) || (has(self.stores) && self.stores.exists(t, t.name == s.sql.store && has(t.postgres))))",
-        "spec.sources: `sql.store` names no postgres store of spec.stores; add it there or correct the name",
+        "spec.sources: `sql.store` is no postgres store of spec.stores; add it there",
     ),
     rule(
         "!has(self.sources) || self.sources.all(s, !has(s.topic) || (has(self.topics) && self.topics.exists(t, t.name == s.topic)))",
@@ -80,19 +52,19 @@ pub const PIPELINE: &[Rule] = &[
     ),
     rule(
         "!has(self.transforms) || self.transforms.all(s, has(self.topics) && self.topics.exists(t, t.name == s.to) && s.from.all(f, self.topics.exists(t, t.name == f)))",
-        "spec.transforms: `from` or `to` names a topic that is not in spec.topics; add it there",
+        "spec.transforms: `from` or `to` names a topic not in spec.topics; add it there",
     ),
     rule(
         "!has(self.aggregations) || self.aggregations.all(s, s.from.all(f, has(self.topics) && self.topics.exists(t, t.name == f)))",
-        "spec.aggregations: `from` names a topic that is not in spec.topics; add it there",
+        "spec.aggregations: `from` names a topic not in spec.topics; add it there",
     ),
     rule(
         "!has(self.aggregations) || self.aggregations.all(s, s.to.all(o, !has(o.store) || (has(self.stores) && self.stores.exists(t, t.name == o.store))))",
-        "spec.aggregations: `to[].store` names no entry of spec.stores; add it there or correct the name",
+        "spec.aggregations: `to[].store` is not in spec.stores; add it there",
     ),
     rule(
         "!has(self.gateway) || self.gateway.endpoints.all(e, has(self.stores) && self.stores.exists(t, t.name == e.store))",
-        "spec.gateway.endpoints: `store` names no entry of spec.stores; add it there or correct the name",
+        "spec.gateway.endpoints: `store` is not in spec.stores; add it there",
     ),
 ];
 
@@ -109,11 +81,11 @@ pub const TOPIC: &[Rule] = &[rule(
 )];
 
 /// Anything with `min` and `max`.
-pub const RANGE: &[Rule] = &[rule("self.min <= self.max", "`min` is above `max`; swap them")];
+pub const RANGE: &[Rule] = &[rule("self.min <= self.max", "`min` is above `max`")];
 
 /// Anything with `min` and `max` that may be absent.
 pub const OPTIONAL_RANGE: &[Rule] =
-    &[rule("!has(self.min) || !has(self.max) || self.min <= self.max", "`min` is above `max`; swap them")];
+    &[rule("!has(self.min) || !has(self.max) || self.min <= self.max", "`min` is above `max`")];
 
 /// Numbers to go through.
 pub const ITERATE: &[Rule] = &[rule("self.from <= self.to", "`from` is above `to`; swap them")];
@@ -185,20 +157,10 @@ pub const POSTGRES_SINK: &[Rule] = &[
 ];
 
 /// Rules of an aggregation.
-pub const AGGREGATION: &[Rule] = &[
-    rule(
-        "!has(self.latestBy) || !has(self.format) || self.format == 'json'",
-        "`latestBy` is for `format: json`; rows of a debezium topic have their table's key already, so drop it",
-    ),
-    rule(
-        "self.measures.all(a, self.measures.exists_one(b, b.name == a.name))",
-        "`measures`: two have the same name; give each a name of its own",
-    ),
-    rule(
-        "!has(self.groupBy) || self.groupBy.all(a, self.groupBy.exists_one(b, b.name == a.name))",
-        "`groupBy`: two have the same name; give each a name of its own",
-    ),
-];
+pub const AGGREGATION: &[Rule] = &[rule(
+    "!has(self.latestBy) || !has(self.format) || self.format == 'json'",
+    "`latestBy` is for `format: json`; rows of a debezium topic have their table's key already, so drop it",
+)];
 
 /// Rules of a measure.
 pub const MEASURE: &[Rule] = &[rule(
@@ -219,20 +181,10 @@ pub const OUTPUT: &[Rule] = &[
 ];
 
 /// Rules of the gateway.
-pub const GATEWAY: &[Rule] = &[
-    rule(
-        "self.endpoints.all(a, self.endpoints.exists_one(b, b.path == a.path))",
-        "`endpoints`: two have the same path; give each a path of its own",
-    ),
-    rule(
-        "!has(self.dashboard) || self.dashboard.panels.all(p, self.endpoints.exists(e, e.path == p.endpoint))",
-        "`dashboard.panels`: `endpoint` is the path of no endpoint; add it or correct the path",
-    ),
-    rule(
-        "!has(self.workers) || !has(self.workers.replicas)",
-        "`workers.replicas` has no effect on a gateway; write `replicas` of the gateway itself",
-    ),
-];
+pub const GATEWAY: &[Rule] = &[rule(
+    "!has(self.dashboard) || self.dashboard.panels.all(p, self.endpoints.exists(e, e.path == p.endpoint))",
+    "`dashboard.panels`: `endpoint` is the path of no endpoint; add it or correct the path",
+)];
 
 /// Rules of an endpoint.
 pub const ENDPOINT: &[Rule] = &[rule(

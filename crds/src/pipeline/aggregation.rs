@@ -8,7 +8,7 @@ use super::text;
 use super::transform::{Explode, Format, Lookup};
 use super::union::only;
 use super::value::Empty;
-use super::workers::Workers;
+use super::workers::{self, Workers};
 use crate::duration::Duration;
 
 /// Folds records into measures and writes them to its outputs; exactly once.
@@ -16,16 +16,16 @@ use crate::duration::Duration;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::AGGREGATION))]
 pub struct Aggregation {
-    /// Name of the stage, unique among the aggregations.
+    /// Name of the stage.
     #[schemars(with = "text::Name")]
     pub name: String,
     /// Topics to read.
-    #[schemars(with = "Vec<text::TopicName>", length(min = 1, max = 30))]
+    #[schemars(with = "Vec<text::TopicRef>", length(min = 1, max = 30))]
     pub from: Vec<String>,
     /// How records are read. Default: `json`.
     #[serde(default = "Aggregation::default_format")]
     pub format: Format,
-    /// Expression (`json` only): the topic is a table, and for each value the latest record counts. Example: `event.id`.
+    /// Expression (`json` only): for each value only the latest record counts. Example: `event.id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub latest_by: Option<String>,
@@ -46,25 +46,25 @@ pub struct Aggregation {
     /// How long a window that has ended still takes late events. Default: `0s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_lateness: Option<Duration>,
-    /// How long a window waits for its end when nothing comes any more. Default: `1h`.
+    /// How long a window waits when nothing comes any more. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_retention: Option<Duration>,
     /// The time zone of days. Default: `UTC`. Example: `Europe/Madrid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Short>", regex(pattern = "^[A-Za-z0-9_+/-]+$"))]
+    #[schemars(with = "Option<text::Short>")]
     pub time_zone: Option<String>,
     /// What is counted together.
     pub window: Window,
-    /// Expression: only records for which it is true count.
+    /// Expression: only records where it is true.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub filter: Option<String>,
     /// Splits each window. Default: one group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10))]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub group_by: Vec<Group>,
     /// What is computed.
-    #[schemars(length(min = 1, max = 30))]
+    #[schemars(length(min = 1, max = 30), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub measures: Vec<Measure>,
     /// When values are written. Default: `{every: 1s}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +74,7 @@ pub struct Aggregation {
     pub to: Vec<Output>,
     /// Differences from `spec.workers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = workers::of_a_stage)]
     pub workers: Option<Workers>,
 }
 
@@ -88,7 +89,7 @@ impl Aggregation {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Window {
-    /// Windows of this length, one after the other. Example: `30s`.
+    /// One after the other, of this length. Example: `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tumbling: Option<Duration>,
     /// Windows that overlap.
@@ -168,11 +169,11 @@ pub struct Measure {
     /// Number of records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Empty>,
-    /// Expression to add up; exact.
+    /// Expression to add up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub sum: Option<String>,
-    /// Expression to average; exact.
+    /// Expression to average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub avg: Option<String>,
@@ -188,11 +189,11 @@ pub struct Measure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub count_distinct: Option<String>,
-    /// Expression: only records for which it is true count here.
+    /// Expression: only records where it is true.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub filter: Option<String>,
-    /// Expression for a time: only what falls on the current day of `timeZone` counts. Example: `event.created_at`.
+    /// Expression for a time: only the current day of `timeZone` counts. Example: `event.created_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub today: Option<String>,
@@ -289,13 +290,13 @@ impl Emit {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::OUTPUT))]
 pub struct Output {
-    /// Name of a topic of this Pipeline.
+    /// Name of a topic.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::TopicName>")]
+    #[schemars(with = "Option<text::TopicRef>")]
     pub topic: Option<String>,
     /// Name of a store.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Name>")]
+    #[schemars(with = "Option<text::NameRef>")]
     pub store: Option<String>,
     /// Keys of a Redis store.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -349,7 +350,7 @@ impl Output {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RedisOutput {
-    /// Template of the key: text with `{expression}` parts. Example: `metrics:sales:{window.start}`.
+    /// The key: text with `{expression}` parts. Example: `sales:{window.start}`.
     #[schemars(with = "text::Short")]
     pub key: String,
     /// Layout of the value. Default: `json`.

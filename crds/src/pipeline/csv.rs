@@ -26,7 +26,7 @@ pub struct Csv {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1))]
     pub delimiter: Option<String>,
-    /// The columns to read. A line that does not fit goes to the dead letters.
+    /// The columns. Lines that do not fit go to the dead letters.
     #[schemars(length(min = 1, max = 200))]
     pub columns: Vec<CsvColumn>,
 }
@@ -76,7 +76,7 @@ pub struct CsvColumn {
     /// What it holds.
     #[serde(rename = "type")]
     pub kind: CsvType,
-    /// How dates and times are written, as for strftime. Default: ISO 8601. Example: `%d-%m-%Y`.
+    /// Of dates and times, as for strftime. Default: ISO 8601. Example: `%d-%m-%Y`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Short>")]
     pub format: Option<String>,

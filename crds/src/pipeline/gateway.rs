@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::text;
 use super::union::only;
 use super::value::Empty;
-use super::workers::Workers;
+use super::workers::{self, Workers};
 use crate::duration::Duration;
 
 /// Serves queries as JSON, a dashboard of them, and Grafana's JSON protocol.
@@ -18,16 +18,17 @@ pub struct Gateway {
     #[serde(default = "Gateway::default_replicas")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: u32,
-    /// Who may read. There is no default: open access has to be written out.
+    /// Who may read; no default.
     pub access: Access,
     /// The queries.
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub endpoints: Vec<Endpoint>,
     /// A page with figures and charts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dashboard: Option<Dashboard>,
-    /// Differences from `spec.workers`, but `replicas`.
+    /// Differences from `spec.workers`; `replicas` is above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = workers::of_a_fixed_stage)]
     pub workers: Option<Workers>,
 }
 
@@ -75,11 +76,11 @@ impl Access {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::ENDPOINT))]
 pub struct Endpoint {
-    /// Path, unique among the endpoints. Example: `/api/top_pizzas`.
+    /// Example: `/api/top_pizzas`.
     #[schemars(with = "text::Short", regex(pattern = "^/api/[a-zA-Z0-9/_-]+$"))]
     pub path: String,
     /// Name of a store.
-    #[schemars(with = "text::Name")]
+    #[schemars(with = "text::NameRef")]
     pub store: String,
     /// A SELECT; `:name` stands for a parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,15 +89,15 @@ pub struct Endpoint {
     /// A key of a Redis store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<RedisEndpoint>,
-    /// Parameters of the request, bound into the query, never put into its text.
+    /// Parameters of the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub parameters: Vec<Parameter>,
-    /// Sorts the answer here, where the store cannot: a column, and `desc` for falling. Example: `sold desc`.
+    /// Sorts the answer, where the store cannot. Example: `sold desc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Short>", regex(pattern = "^[a-z_][a-z0-9_]{0,62}( (asc|desc))?$"))]
     pub order_by: Option<String>,
-    /// Cuts the answer here, after `orderBy`.
+    /// Cuts the answer, after `orderBy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
     /// How long an answer may be used again. Default: not at all.
@@ -140,7 +141,7 @@ pub struct Parameter {
     /// What it holds.
     #[serde(rename = "type")]
     pub kind: ParameterType,
-    /// Its value when the request has none. Default: the request must have one.
+    /// When the request has none. Default: it must have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<text::IntOrText>,
     /// For `int`: the least value.
@@ -214,17 +215,17 @@ pub struct Panel {
     /// Path of an endpoint.
     #[schemars(with = "text::Short")]
     pub endpoint: String,
-    /// Field for the labels or the time axis; not for `stat`, `table` and `text`.
+    /// Field for the labels or the time axis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub label: Option<String>,
-    /// Field with the value; not for `table`.
+    /// Field with the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub value: Option<String>,
-    /// Field that splits a `timeseries` or `bar` into several.
+    /// Field that splits it into several lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub series: Option<String>,
     /// Unit of the value. Example: `USD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,20 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use super::text;
 use super::union::only;
+use super::value;
 pub use super::value::{
     Choice, DecimalRange, Empty, Existing, Fake, FieldKind, FieldValue, IntRange, RowLookup,
 };
-use super::workers::Workers;
+use super::workers::{self, Workers};
 use crate::duration::Duration;
 
 /// Makes rows (or events) from templates, at a steady pace, the same ones for the same seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Generator {
-    /// Name of the stage, unique among the generators.
+    /// Name of the stage.
     #[schemars(with = "text::Name")]
     pub name: String,
-    /// Time between two rounds; each round follows one template. Default: `100ms`.
+    /// Time between two rounds of one template each. Default: `100ms`.
     #[serde(default = "Generator::default_interval")]
     pub interval: Duration,
     /// Start of the random numbers. Default: 0.
@@ -34,6 +35,7 @@ pub struct Generator {
     pub templates: Vec<Template>,
     /// Differences from `spec.workers`; always one process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = workers::of_a_fixed_stage)]
     pub workers: Option<Workers>,
 }
 
@@ -47,7 +49,7 @@ impl Generator {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GeneratorSetup {
-    /// ConfigMap in the Pipeline's namespace; its keys are `<store>.sql`, each run in that store's database.
+    /// ConfigMap; its keys are `<store>.sql`, each run in that store.
     #[schemars(with = "text::ObjectName")]
     pub config_map: String,
 }
@@ -57,7 +59,7 @@ pub struct GeneratorSetup {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::TEMPLATE))]
 pub struct Template {
-    /// Name, unique in the generator; shown in metrics.
+    /// Its name, in metrics.
     #[schemars(with = "text::Name")]
     pub name: String,
     /// Share among all templates. Default: 1.
@@ -102,27 +104,27 @@ impl Template {
 #[schemars(extend("x-kubernetes-validations" = crate::rules::ROW))]
 pub struct RowTemplate {
     /// Name of a PostgreSQL store.
-    #[schemars(with = "text::Name")]
+    #[schemars(with = "text::NameRef")]
     pub store: String,
     /// The table.
     #[schemars(with = "text::Identifier")]
     pub table: String,
     /// Inserts a row with these values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 50))]
+    #[schemars(extend("maxProperties" = 50), transform = value::in_insert)]
     pub values: Option<BTreeMap<String, FieldValue>>,
     /// Sets these columns of the rows that match `where`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 50))]
+    #[schemars(extend("maxProperties" = 50), transform = value::in_update)]
     pub update: Option<BTreeMap<String, FieldValue>>,
     /// Deletes the rows that match `where`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete: Option<Empty>,
     /// Columns and the values they must equal, for `update` and `delete`.
     #[serde(default, rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 10))]
+    #[schemars(extend("maxProperties" = 10), transform = value::in_where)]
     pub matching: BTreeMap<String, FieldValue>,
-    /// Rows of other tables of the same store that belong to an inserted row.
+    /// Rows of other tables that belong to an inserted row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub children: Vec<ChildTemplate>,
@@ -173,8 +175,8 @@ pub struct ChildTemplate {
     /// How many rows for each parent. Default: one.
     #[serde(default = "ChildTemplate::default_count")]
     pub count: Count,
-    /// The values of each row; `parent` names a column of the parent.
-    #[schemars(extend("maxProperties" = 50))]
+    /// The values of each row.
+    #[schemars(extend("maxProperties" = 50), transform = value::in_child)]
     pub values: BTreeMap<String, FieldValue>,
 }
 
@@ -201,14 +203,14 @@ pub struct Count {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventTemplate {
-    /// Name of a topic of this Pipeline.
-    #[schemars(with = "text::TopicName")]
+    /// Name of a topic.
+    #[schemars(with = "text::TopicRef")]
     pub topic: String,
-    /// Field of `value` whose value is the record's key. Default: no key.
+    /// Field of `value` for the record's key. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub key: Option<String>,
     /// The fields of the event.
-    #[schemars(extend("maxProperties" = 50))]
+    #[schemars(extend("maxProperties" = 50), transform = value::in_event)]
     pub value: BTreeMap<String, FieldValue>,
 }

@@ -10,10 +10,10 @@ use super::text;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::KAFKA))]
 pub struct Kafka {
-    /// Comma-separated `host:port` addresses to start from. Example: `kafka:9092`.
+    /// `host:port`, comma-separated. Example: `kafka:9092`.
     #[schemars(with = "text::Long")]
     pub bootstrap_servers: String,
-    /// Encrypts the connection. Default: plain text.
+    /// Encrypts. Default: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// Logs in. Default: no login.
@@ -25,7 +25,7 @@ pub struct Kafka {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tls {
-    /// Key of a Secret that holds the authority's certificates in PEM. Default: the system's authorities.
+    /// The authority's certificates (PEM). Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret: Option<SecretKey>,
 }
@@ -34,10 +34,10 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretKey {
-    /// Name of the Secret.
+    /// Its name.
     #[schemars(with = "text::ObjectName")]
     pub name: String,
-    /// Key in it. Example: `ca.crt`.
+    /// Key in it.
     #[schemars(with = "text::ObjectName")]
     pub key: String,
 }

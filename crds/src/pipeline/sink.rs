@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 use super::text;
 use super::transform::Explode;
 use super::union::only;
-use super::workers::Workers;
+use super::workers::{self, Workers};
 
 /// Moves topics into a store: `postgres` or `cassandra`, as the store's kind is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::SINK))]
 pub struct Sink {
-    /// Name of the stage, unique among the sinks.
+    /// Name of the stage.
     #[schemars(with = "text::Name")]
     pub name: String,
     /// Topics to read.
-    #[schemars(with = "Vec<text::TopicName>", length(min = 1, max = 30))]
+    #[schemars(with = "Vec<text::TopicRef>", length(min = 1, max = 30))]
     pub from: Vec<String>,
     /// Store to write.
-    #[schemars(with = "text::Name")]
+    #[schemars(with = "text::NameRef")]
     pub store: String,
     /// Consumer group. Default: `acequia.<namespace>.<pipeline>.sink-<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,14 +29,15 @@ pub struct Sink {
     /// One row for each element of a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explode: Option<Explode>,
-    /// How records become rows of PostgreSQL tables.
+    /// Rows of PostgreSQL tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres: Option<PostgresSink>,
-    /// How records become rows of a Cassandra table.
+    /// Rows of a Cassandra table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cassandra: Option<CassandraSink>,
     /// Differences from `spec.workers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = workers::of_a_stage)]
     pub workers: Option<Workers>,
 }
 
@@ -67,9 +68,9 @@ pub struct CassandraSink {
     #[schemars(with = "text::Identifier")]
     pub table: String,
     /// Its primary key; the first column is the partition key.
-    #[schemars(with = "Vec<text::Identifier>", length(min = 1, max = 16))]
+    #[schemars(with = "Vec<text::FieldRef>", length(min = 1, max = 16))]
     pub primary_key: Vec<String>,
-    /// Its columns and where their values come from.
+    /// Its columns.
     #[schemars(length(min = 1, max = 100))]
     pub columns: Vec<Column>,
 }
@@ -79,17 +80,17 @@ pub struct CassandraSink {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::POSTGRES_SINK))]
 pub struct PostgresSink {
-    /// The table. Needed for `append` and `upsert`; a `mirror` of captured tables uses their own names.
+    /// The table. Default for `mirror`: the source's names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Identifier>")]
     pub table: Option<String>,
-    /// What a record does to the table.
+    /// What a record does to the table: `append` adds, `upsert` replaces by key, `mirror` applies changes.
     pub mode: WriteMode,
-    /// The columns that identify a row, for `upsert`, and for a `mirror` with `columns`.
+    /// Columns that identify a row: for `upsert`, and a `mirror` with `columns`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<text::Identifier>", length(max = 16))]
+    #[schemars(with = "Vec<text::FieldRef>", length(max = 16))]
     pub key: Vec<String>,
-    /// The columns and where their values come from. A `mirror` takes them from the source's catalogue when absent.
+    /// The columns. Default for `mirror`: the source's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
     pub columns: Vec<Column>,
@@ -111,18 +112,18 @@ pub enum WriteMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Column {
-    /// Name of the column.
+    /// Its name.
     #[schemars(with = "text::Identifier")]
     pub name: String,
-    /// Type in the store's own words. Example: `numeric(12,2)`.
+    /// The store's own type. Example: `numeric(12,2)`.
     #[serde(rename = "type")]
     #[schemars(with = "text::Short")]
     pub type_name: String,
-    /// Expression that yields the value. Default: `event.<name>`.
+    /// Expression. Default: `event.<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub value: Option<String>,
-    /// An absent value is stored as NULL. Default: false; then a record without it goes to the dead letters.
+    /// May be absent, and is NULL then. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
 }

@@ -10,7 +10,7 @@ use super::kafka::SecretKey;
 use super::text::{self, IntOrText};
 use super::topic::DeletionPolicy;
 use super::union::only;
-use super::workers::Workers;
+use super::workers::{self, Workers};
 use crate::duration::Duration;
 
 /// Brings data into topics: exactly one of `debezium`, `connector`, `sql`, `http` and `csv`.
@@ -18,7 +18,7 @@ use crate::duration::Duration;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::SOURCE))]
 pub struct Source {
-    /// Name of the stage, unique among the sources.
+    /// Name of the stage.
     #[schemars(with = "text::Name")]
     pub name: String,
     /// Captures the changes of tables with Debezium on Kafka Connect.
@@ -38,18 +38,19 @@ pub struct Source {
     pub csv: Option<Csv>,
     /// Topic to write; for `sql`, `http` and `csv`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::TopicName>")]
+    #[schemars(with = "Option<text::TopicRef>")]
     pub topic: Option<String>,
     /// Field whose value is the record's key. Default: no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Short>")]
     pub key: Option<String>,
-    /// Fields of the record and their expressions over `body` (`http`) or `event`. Default: all as they are.
+    /// Fields and their expressions over `body` (`http`) or `event`. Default: all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, text::Expression>", extend("maxProperties" = 100))]
     pub select: BTreeMap<String, String>,
     /// Differences from `spec.workers`; always one process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = workers::of_a_fixed_stage)]
     pub workers: Option<Workers>,
 }
 
@@ -99,7 +100,7 @@ impl Source {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Debezium {
     /// Name of a PostgreSQL store; its user needs the right to replicate.
-    #[schemars(with = "text::Name")]
+    #[schemars(with = "text::NameRef")]
     pub store: String,
     /// The tables and their topics.
     #[schemars(length(min = 1, max = 100))]
@@ -107,7 +108,7 @@ pub struct Debezium {
     /// Which rows that are there already are read. Default: `initial`.
     #[serde(default)]
     pub snapshot: Snapshot,
-    /// What happens to slot, publication and offsets when the source goes. A slot without a reader fills the database's disk. Default: `Delete`.
+    /// For slot, publication and offsets. A slot without a reader fills the database's disk. Default: `Delete`.
     #[serde(default = "Debezium::default_deletion_policy")]
     pub deletion_policy: DeletionPolicy,
     /// Further settings of the connector. Example: `heartbeat.interval.ms: 5000`.
@@ -129,8 +130,8 @@ pub struct CapturedTable {
     /// `schema.table`. Example: `public.orders`.
     #[schemars(with = "String", regex(pattern = "^[a-z_][a-z0-9_]{0,62}\\.[a-z_][a-z0-9_]{0,62}$"))]
     pub table: String,
-    /// Name of a topic of this Pipeline.
-    #[schemars(with = "text::TopicName")]
+    /// Name of a topic.
+    #[schemars(with = "text::TopicRef")]
     pub topic: String,
 }
 
@@ -194,9 +195,9 @@ pub struct ConfigFrom {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sql {
     /// Name of a PostgreSQL store.
-    #[schemars(with = "text::Name")]
+    #[schemars(with = "text::NameRef")]
     pub store: String,
-    /// A SELECT without ORDER BY and LIMIT, which yields the cursor's columns.
+    /// A SELECT with the cursor's columns, without ORDER BY and LIMIT.
     #[schemars(with = "text::Long")]
     pub query: String,
     /// How new rows are told from old ones.
@@ -204,7 +205,7 @@ pub struct Sql {
     /// Time between two queries. Default: `2s`.
     #[serde(default = "Sql::default_interval")]
     pub interval: Duration,
-    /// How far behind the newest row to look again, for transactions that commit late. Default: `0s`.
+    /// How far back to look again, for late commits. Default: `0s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookback: Option<Duration>,
 }

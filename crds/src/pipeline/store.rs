@@ -12,7 +12,7 @@ use super::union::only;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("minProperties" = 2, "maxProperties" = 2))]
 pub struct Store {
-    /// Name, unique among the stores.
+    /// Its name, for the stages.
     #[schemars(with = "text::Name")]
     pub name: String,
     /// A PostgreSQL database.
@@ -79,7 +79,7 @@ pub struct Postgres {
     /// When to encrypt. Default: `prefer`.
     #[serde(default)]
     pub ssl_mode: SslMode,
-    /// Key of a Secret that holds the authority's certificates in PEM, for `verify-ca` and `verify-full`.
+    /// The authority's certificates (PEM), for `verify-ca` and `verify-full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret: Option<SecretKey>,
 }
@@ -114,11 +114,11 @@ pub struct Redis {
     /// `host:port`. Example: `redis:6379`.
     #[schemars(with = "text::Short")]
     pub address: String,
-    /// Secret with the key `password` and, for a named user, `username`. Default: no login.
+    /// Secret with the keys `username` (may be absent) and `password`. Default: no login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::ObjectName>")]
     pub credentials_secret: Option<String>,
-    /// Encrypts the connection. Default: plain text.
+    /// Encrypts. Default: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
@@ -143,7 +143,7 @@ pub struct Cassandra {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::ObjectName>")]
     pub credentials_secret: Option<String>,
-    /// Encrypts the connection. Default: plain text.
+    /// Encrypts. Default: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }

@@ -35,32 +35,48 @@ macro_rules! text {
 }
 
 text!(
-    /// The name of a store, a stage or a template.
+    /// The name that a store, a stage or a template gives itself.
     Name, "maxLength": 40, "pattern": NAME
 );
 text!(
-    /// The name of a column, a table, a field or a keyspace.
+    /// The name of a store or a stage, where it is referred to.
+    NameRef, "maxLength": 40
+);
+text!(
+    /// The name of a column, a table or a keyspace.
     Identifier, "pattern": IDENTIFIER
 );
 text!(
-    /// The name of a topic.
+    /// The name of another field of the same row or event.
+    FieldRef, "maxLength": 63
+);
+text!(
+    /// The name that a topic has in Kafka.
     TopicName, "maxLength": 249, "pattern": TOPIC
 );
 text!(
+    /// The name of a topic, where it is referred to.
+    TopicRef, "maxLength": 249
+);
+text!(
     /// An expression.
-    Expression, "minLength": 1, "maxLength": 2048
+    Expression, "maxLength": 2048
 );
 text!(
     /// The name of a Kubernetes object, or a key in one.
-    ObjectName, "minLength": 1, "maxLength": 253
+    ObjectName, "maxLength": 253
 );
 text!(
     /// A short text for people, or a word in another system's language.
-    Short, "minLength": 1, "maxLength": 253
+    Short, "maxLength": 253
 );
 text!(
-    /// A long text: an address, a query, a template of a key.
-    Long, "minLength": 1, "maxLength": 8192
+    /// A label or a taint of a node: its key or its value.
+    Label, "maxLength": 253
+);
+text!(
+    /// A long text: an address, a query.
+    Long, "maxLength": 8192
 );
 
 /// A whole number or a text: what Kafka and Connect take as the value of a setting, and how amounts of CPU are written.
@@ -93,6 +109,6 @@ impl JsonSchema for IntOrText {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"x-kubernetes-int-or-string": true, "maxLength": 2048})
+        json_schema!({"x-kubernetes-int-or-string": true})
     }
 }

@@ -6,20 +6,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::text;
-use super::workers::Workers;
+use super::workers::{self, Workers};
 use crate::duration::Duration;
 
 /// Reads topics, reshapes each record, writes a topic; exactly once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Transform {
-    /// Name of the stage, unique among the transforms.
+    /// Name of the stage.
     #[schemars(with = "text::Name")]
     pub name: String,
     /// Topics to read.
-    #[schemars(with = "Vec<text::TopicName>", length(min = 1, max = 30))]
+    #[schemars(with = "Vec<text::TopicRef>", length(min = 1, max = 30))]
     pub from: Vec<String>,
-    /// How records are read. Default: `debezium` where a Debezium source writes the topics, else `json`.
+    /// How records are read. Default: `debezium` for topics of Debezium sources, else `json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// One record for each element of a list.
@@ -29,7 +29,7 @@ pub struct Transform {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub lookups: Vec<Lookup>,
-    /// Expression: only records for which it is true go on.
+    /// Expression: only records where it is true.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub filter: Option<String>,
@@ -42,10 +42,11 @@ pub struct Transform {
     #[schemars(with = "Option<text::Expression>")]
     pub key: Option<String>,
     /// Topic to write.
-    #[schemars(with = "text::TopicName")]
+    #[schemars(with = "text::TopicRef")]
     pub to: String,
     /// Differences from `spec.workers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = workers::of_a_stage)]
     pub workers: Option<Workers>,
 }
 
@@ -63,11 +64,11 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Explode {
-    /// Name of the element in expressions. Example: `item`.
+    /// Its name in expressions. Example: `item`.
     #[serde(rename = "as")]
     #[schemars(with = "text::Identifier")]
     pub name: String,
-    /// Expression that yields the list. Example: `event.items`.
+    /// Expression for the list. Example: `event.items`.
     #[schemars(with = "text::Expression")]
     pub value: String,
 }
@@ -76,20 +77,20 @@ pub struct Explode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lookup {
-    /// Name of the row in expressions. Example: `product`.
+    /// Its name in expressions. Example: `product`.
     #[schemars(with = "text::Identifier")]
     pub name: String,
-    /// The topic; it is read whole.
-    #[schemars(with = "text::TopicName")]
+    /// The topic, read whole.
+    #[schemars(with = "text::TopicRef")]
     pub topic: String,
-    /// How that topic is read. Default: as for `from`.
+    /// How it is read. Default: as for `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// Expression for the key of the row. Example: `item.product_id`.
+    /// Expression for its key. Example: `item.product_id`.
     #[serde(rename = "match")]
     #[schemars(with = "text::Expression")]
     pub key: String,
-    /// How long a record waits for a row that is missing. Default: `30s`.
+    /// How long to wait for a missing row. Default: `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Duration>,
 }

@@ -1,7 +1,8 @@
 //! Where the fields of generated rows and events get their values from.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::text;
 use super::union::only;
@@ -11,36 +12,36 @@ use super::union::only;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct FieldValue {
-    /// Always this text, number or boolean.
+    /// Text, number or boolean.
     #[serde(rename = "const", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
-    pub constant: Option<serde_json::Value>,
-    /// The time of the round, in UTC.
+    pub constant: Option<Value>,
+    /// The time, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub now: Option<Empty>,
     /// A random UUID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<Empty>,
-    /// A whole number between both ends.
+    /// A whole number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub int: Option<IntRange>,
-    /// An exact decimal number between both ends.
+    /// An exact decimal number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decimal: Option<DecimalRange>,
     /// One of a list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choice>,
-    /// The value of a column in a random existing row of the same store.
+    /// A column of a random row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub existing: Option<Existing>,
-    /// The value of a column in the row that another field of this row refers to.
+    /// A column of the row that `by` refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lookup: Option<RowLookup>,
-    /// The value of this column of the parent row. Only in `children`.
+    /// This column of the parent row.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub parent: Option<String>,
-    /// The old value plus a random whole number. Only in `update`.
+    /// The old value plus a whole number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_int: Option<IntRange>,
     /// A person's name.
@@ -52,7 +53,7 @@ pub struct FieldValue {
     /// A noun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub word: Option<Fake>,
-    /// An expression over the other fields of this row or event. Example: `decimal(price) * quantity`.
+    /// Expression. Example: `decimal(price) * quantity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Expression>")]
     pub expression: Option<String>,
@@ -61,8 +62,8 @@ pub struct FieldValue {
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FieldKind<'a> {
-    /// Always this text, number or boolean.
-    Const(&'a serde_json::Value),
+    /// Text, number or boolean.
+    Const(&'a Value),
     /// The time of the round.
     Now,
     /// A random UUID.
@@ -127,6 +128,45 @@ impl FieldKind<'_> {
     }
 }
 
+// A value that makes no sense in a place is not in the schema of that place.
+
+/// In an inserted row: nothing of a parent, nothing of an old row.
+pub(super) fn in_insert(schema: &mut Schema) {
+    remove(schema, &["parent", "addInt"]);
+}
+
+/// In an updated row.
+pub(super) fn in_update(schema: &mut Schema) {
+    remove(schema, &["parent"]);
+}
+
+/// In a row below another one.
+pub(super) fn in_child(schema: &mut Schema) {
+    remove(schema, &["addInt"]);
+}
+
+/// In an event, which has no rows around it.
+pub(super) fn in_event(schema: &mut Schema) {
+    remove(schema, &["parent", "addInt", "existing", "lookup"]);
+}
+
+/// In what a row must equal: only what can be known beforehand.
+pub(super) fn in_where(schema: &mut Schema) {
+    let others =
+        ["now", "uuid", "decimal", "lookup", "parent", "addInt", "person", "company", "word", "expression"];
+    remove(schema, &others);
+}
+
+fn remove(schema: &mut Schema, fields: &[&str]) {
+    let properties = schema
+        .get_mut("additionalProperties")
+        .and_then(|value| value.get_mut("properties"))
+        .and_then(Value::as_object_mut);
+    if let Some(properties) = properties {
+        properties.retain(|name, _| !fields.contains(&name.as_str()));
+    }
+}
+
 /// No settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -141,9 +181,9 @@ pub struct IntRange {
     pub min: i64,
     /// The greatest.
     pub max: i64,
-    /// Another field: equal values of it give equal numbers.
+    /// The field it depends on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub by: Option<String>,
 }
 
@@ -160,9 +200,9 @@ pub struct DecimalRange {
     #[serde(default = "DecimalRange::default_scale")]
     #[schemars(range(max = 10))]
     pub scale: u32,
-    /// Another field: equal values of it give equal numbers.
+    /// The field it depends on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub by: Option<String>,
 }
 
@@ -179,13 +219,13 @@ pub struct Choice {
     /// The values.
     #[schemars(with = "Vec<text::Short>", length(min = 1, max = 200))]
     pub values: Vec<String>,
-    /// A weight for each value. Default: all alike.
+    /// A weight for each. Default: all alike.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
     pub weights: Vec<u32>,
-    /// Another field: equal values of it give equal choices.
+    /// The field it depends on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub by: Option<String>,
 }
 
@@ -205,16 +245,16 @@ pub struct Existing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RowLookup {
-    /// The table to look in.
+    /// The table.
     #[schemars(with = "text::Identifier")]
     pub table: String,
-    /// The column to take.
+    /// The column.
     #[schemars(with = "text::Identifier")]
     pub column: String,
-    /// The field of this row that refers to it.
-    #[schemars(with = "text::Identifier")]
+    /// The field that refers to it.
+    #[schemars(with = "text::FieldRef")]
     pub by: String,
-    /// The column of `table` that `by` refers to. Default: `id`.
+    /// The column `by` equals. Default: `id`.
     #[serde(default = "RowLookup::default_key", rename = "match")]
     #[schemars(with = "text::Identifier")]
     pub key: String,
@@ -230,8 +270,8 @@ impl RowLookup {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Fake {
-    /// Another field: equal values of it give equal names.
+    /// The field it depends on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Identifier>")]
+    #[schemars(with = "Option<text::FieldRef>")]
     pub by: Option<String>,
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::text::{self, IntOrText};
 
@@ -11,21 +12,21 @@ use super::text::{self, IntOrText};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Workers {
-    /// Container image. Default: the operator's.
+    /// Image. Default: the operator's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Short>")]
     pub image: Option<String>,
-    /// What each process may use.
+    /// Request and limit of each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// How many processes. Default: one.
+    /// How many. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,
-    /// Labels a node must have.
+    /// Labels a node must have. For the whole Pipeline.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 20))]
+    #[schemars(with = "BTreeMap<String, text::Label>", extend("maxProperties" = 20))]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that are tolerated.
+    /// Taints of nodes that are tolerated. For the whole Pipeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub tolerations: Vec<Toleration>,
@@ -42,6 +43,22 @@ impl Workers {
             node_selector: either(&self.node_selector, &defaults.node_selector, BTreeMap::is_empty),
             tolerations: either(&self.tolerations, &defaults.tolerations, Vec::is_empty),
         }
+    }
+}
+
+/// A stage may differ in image, resources and replicas; where its processes run is the Pipeline's choice.
+pub(super) fn of_a_stage(schema: &mut Schema) {
+    remove(schema, &["nodeSelector", "tolerations"]);
+}
+
+/// As [`of_a_stage`], for stages whose number of processes is fixed or said elsewhere.
+pub(super) fn of_a_fixed_stage(schema: &mut Schema) {
+    remove(schema, &["nodeSelector", "tolerations", "replicas"]);
+}
+
+fn remove(schema: &mut Schema, fields: &[&str]) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.retain(|name, _| !fields.contains(&name.as_str()));
     }
 }
 
@@ -64,16 +81,16 @@ pub struct Resources {
 /// A number of processes, fixed (`min` = `max`) or following the lag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = crate::rules::RANGE))]
+#[schemars(extend("x-kubernetes-validations" = crate::rules::OPTIONAL_RANGE))]
 pub struct Replicas {
     /// At least. Default: 1.
     #[serde(default = "Replicas::default_min")]
     #[schemars(range(min = 1, max = 1000))]
     pub min: u32,
-    /// At most; never above the partitions.
+    /// At most.
     #[schemars(range(min = 1, max = 1000))]
     pub max: u32,
-    /// Records that may wait per process before another one is added. Default: 10000.
+    /// Records that may wait for each. Default: 10000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub target_lag: Option<u64>,
@@ -91,19 +108,19 @@ impl Replicas {
 pub struct Toleration {
     /// Key of the taint. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Short>")]
+    #[schemars(with = "Option<text::Label>")]
     pub key: Option<String>,
-    /// Default: `Equal`.
+    /// How key and value are compared. Default: `Equal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<TolerationOperator>,
     /// Value of the taint.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Short>")]
+    #[schemars(with = "Option<text::Label>")]
     pub value: Option<String>,
-    /// Default: all.
+    /// Effect of the taint. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<TaintEffect>,
-    /// For `NoExecute`: how long. Default: for ever.
+    /// For `NoExecute`: how long, in seconds. Default: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub toleration_seconds: Option<i64>,
 }
