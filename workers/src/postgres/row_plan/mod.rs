@@ -1,5 +1,10 @@
 //! How a record becomes a row: which columns there are, and where each one's value comes from.
 
+#[cfg(test)]
+mod server_tests;
+#[cfg(test)]
+mod tests;
+
 use acequia_crds::expression::{Expression, InvalidExpression};
 use acequia_crds::pipeline::sink::Column;
 

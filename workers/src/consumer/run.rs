@@ -1,0 +1,165 @@
+//! The edge of the role: connects the parts and runs them until a stop is asked for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use acequia_crds::pipeline::kafka::Kafka;
+use acequia_crds::stage::{SinkWork, StageConfig, Work};
+use acequia_kafka::admin::Admin;
+use acequia_kafka::connection::{Connection, Login, TlsFiles};
+use acequia_kafka::consumer::{BatchConsumer, ConsumerSettings};
+use acequia_kafka::error::KafkaError;
+use tokio::sync::mpsc;
+
+use super::source::{self, Source};
+use super::writer::Writer;
+use crate::command::InvalidConfig;
+use crate::secrets::{SecretMissing, SecretsFolder};
+use crate::service::Progress;
+use crate::stop::Stop;
+
+/// Chunks that wait for the writer while the next one is being made.
+const CHUNKS_AHEAD: usize = 2;
+/// How long the writer may take to finish after the source has.
+const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// How long Kafka may take to describe the topics.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
+/// Pause between tries while Kafka or a topic is missing.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a consumer gave up. A restart begins anew.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// The configuration isn't a sink's.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// A credential is missing.
+    #[error(transparent)]
+    Secret(#[from] SecretMissing),
+    /// The Kafka client can't go on.
+    #[error("the Kafka client can't go on")]
+    Kafka(#[from] KafkaError),
+    /// A thread ended without saying why.
+    #[error("the {0} ended unexpectedly; see the log above")]
+    Ended(&'static str),
+}
+
+/// Runs a sink until a stop is asked for. `instance` is the member's fixed name in its group.
+pub async fn run(
+    config: &StageConfig,
+    secrets: &SecretsFolder,
+    progress: &Progress,
+    stop: &Stop,
+    instance: Option<&str>,
+) -> Result<(), ConsumerError> {
+    let Work::Sink(work) = &config.work else {
+        return Err(InvalidConfig::OtherRole { path: config.stage.clone(), role: "consumer" }.into());
+    };
+    let Some((connection, admin, partitions)) =
+        wait_for_topics(config, work, secrets, progress, stop).await?
+    else {
+        return Ok(());
+    };
+    let mut settings = ConsumerSettings::new(
+        format!("acequia {} {}", config.pipeline, config.stage),
+        &work.group,
+        work.topics.iter().map(|topic| topic.name.clone()).collect(),
+    );
+    settings.instance_id = instance.map(str::to_owned);
+    let consumer = BatchConsumer::subscribe(&connection, &settings)?;
+    let (commands, commanded) = mpsc::channel(CHUNKS_AHEAD);
+    let (told, events) = crossbeam_channel::unbounded();
+    let writer = Writer {
+        identity: (config.pipeline.clone(), config.stage.clone()),
+        work: work.clone(),
+        secrets: secrets.clone(),
+        progress: progress.clone(),
+        partitions,
+        events: told,
+    };
+    let writer = tokio::spawn(writer.run(commanded));
+    let source = Source { consumer, admin, commands, events, progress: progress.clone(), stop: stop.clone() };
+    // A thread of its own: the client's calls block, and a poll must never wait for a task.
+    let (done, finished) = tokio::sync::oneshot::channel();
+    let name = "source".to_owned();
+    let spawned = std::thread::Builder::new().name(name).spawn(move || {
+        // The receiver is gone only when the process is ending.
+        let _ = done.send(source::read(source));
+    });
+    if spawned.is_err() {
+        return Err(ConsumerError::Ended("thread that should read Kafka"));
+    }
+    let outcome = finished.await.map_err(|_| ConsumerError::Ended("source thread"))?;
+    if tokio::time::timeout(STOP_DEADLINE, writer).await.is_err() {
+        tracing::warn!(
+            "the store doesn't answer: leaving without it; nothing is lost, offsets are in the store"
+        );
+    }
+    Ok(outcome?)
+}
+
+type Ready = (Connection, Admin, BTreeMap<String, usize>);
+
+/// Waits until credentials, brokers and topics are there; `None` when a stop came first.
+async fn wait_for_topics(
+    config: &StageConfig,
+    work: &SinkWork,
+    secrets: &SecretsFolder,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Option<Ready>, ConsumerError> {
+    let names: Vec<String> = work.topics.iter().map(|topic| topic.name.clone()).collect();
+    loop {
+        match describe(&config.kafka, secrets, names.clone()).await {
+            Ok((connection, admin, partitions)) => {
+                match names.iter().find(|name| !partitions.contains_key(*name)) {
+                    None => return Ok(Some((connection, admin, partitions))),
+                    Some(missing) => {
+                        progress
+                            .waiting(format!("topic {missing} doesn't exist; it is read once it is created"));
+                    }
+                }
+            }
+            Err(error) => progress.waiting(error.to_string()),
+        }
+        if stop.within(PAUSE).await {
+            return Ok(None);
+        }
+    }
+}
+
+async fn describe(
+    kafka: &Kafka,
+    secrets: &SecretsFolder,
+    names: Vec<String>,
+) -> Result<Ready, ConsumerError> {
+    let connection = connection(kafka, secrets)?;
+    let described = connection.clone();
+    let answer = tokio::task::spawn_blocking(move || {
+        let admin = Admin::connect(&described, "acequia sink")?;
+        let topics = admin.describe_topics(&names, DESCRIBE_DEADLINE)?;
+        let partitions = topics.into_iter().map(|(name, topic)| (name, topic.partitions.len())).collect();
+        Ok::<_, KafkaError>((admin, partitions))
+    });
+    let (admin, partitions) = answer.await.map_err(|_| ConsumerError::Ended("thread that asks Kafka"))??;
+    Ok((connection, admin, partitions))
+}
+
+/// The cluster of a manifest with the login from its secret.
+pub fn connection(kafka: &Kafka, secrets: &SecretsFolder) -> Result<Connection, SecretMissing> {
+    let tls = kafka.tls.as_ref().map(|tls| TlsFiles {
+        ca_file: tls.ca_secret.as_ref().map(|authority| secrets.file(&authority.name, &authority.key)),
+    });
+    let sasl = match &kafka.sasl {
+        None => None,
+        Some(sasl) => {
+            let credentials = secrets.credentials(&sasl.credentials_secret)?;
+            Some(Login {
+                mechanism: sasl.mechanism.as_str().to_owned(),
+                username: credentials.username,
+                password: credentials.password,
+            })
+        }
+    };
+    Ok(Connection { bootstrap_servers: kafka.bootstrap_servers.clone(), tls, sasl })
+}

@@ -1,0 +1,179 @@
+//! The part of the source that gets partitions claimed, and tells how far they are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use acequia_kafka::consumer::{Position, TopicPartition, Watermarks};
+use acequia_kafka::error::KafkaError;
+
+use super::{BLOCKED_FOR, Reader};
+use crate::consumer::assignment::Reading;
+use crate::consumer::batch::PartitionId;
+use crate::consumer::writer::Command;
+
+/// How long Kafka may take to answer a question about topics and partitions.
+const ASK_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause before claims are tried again.
+const CLAIM_PAUSE: Duration = Duration::from_millis(500);
+/// How often lag and state are told, and offsets committed.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+impl Reader {
+    /// Asks the writer for the partitions that the group has given and the store has not.
+    pub(super) fn claim_what_is_unclaimed(&mut self) {
+        let now = Instant::now();
+        if self.step.is_none() || now < self.claim_after {
+            return;
+        }
+        if let Err(error) = self.identify().and_then(|()| self.claim(now)) {
+            tracing::warn!(%error, "cannot claim partitions yet");
+            self.troubles.kafka_failed(error.to_string(), now);
+            self.claim_after = Instant::now() + CLAIM_PAUSE;
+        }
+    }
+
+    fn identify(&mut self) -> Result<(), KafkaError> {
+        if self.unidentified.is_empty() {
+            return Ok(());
+        }
+        let mut names: Vec<String> = self.unidentified.iter().map(|at| at.topic.to_string()).collect();
+        names.dedup();
+        let topics = self.source.admin.describe_topics(&names, ASK_DEADLINE)?;
+        let ids: BTreeMap<String, Arc<str>> =
+            topics.into_iter().map(|(name, topic)| (name, topic.id.to_string().into())).collect();
+        // A topic that is gone gets its partitions taken away by the group.
+        for TopicPartition { topic, partition } in std::mem::take(&mut self.unidentified) {
+            if let Some(topic_id) = ids.get(&*topic) {
+                self.assignment.add(PartitionId { topic, topic_id: topic_id.clone(), partition });
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, now: Instant) -> Result<(), KafkaError> {
+        let partitions = self.assignment.claimable(now);
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let Ok(permit) = self.source.commands.clone().try_reserve_owned() else { return Ok(()) };
+        self.check_membership(&partitions)?;
+        let lease = self.assignment.new_lease();
+        let mut claims = Vec::with_capacity(partitions.len());
+        let mut logs = Vec::with_capacity(partitions.len());
+        for id in partitions {
+            let log = self.source.consumer.query_watermarks(&id.topic, id.partition, ASK_DEADLINE)?;
+            claims.push((id, log.low));
+            logs.push(log);
+        }
+        for ((id, _), log) in claims.iter().zip(logs) {
+            if let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) {
+                owned.state = Reading::Claiming { lease, log };
+            }
+        }
+        permit.send(Command::Claim { lease, partitions: claims });
+        Ok(())
+    }
+
+    /// A worker that was frozen doesn't know yet that the group gave its partitions to others. Before it claims any
+    /// *again* it commits where it was, which the coordinator takes from members only.
+    fn check_membership(&mut self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
+        let known: Vec<Position> = self
+            .assignment
+            .iter()
+            .filter(|owned| partitions.contains(&owned.id))
+            .filter_map(|owned| {
+                let offset = owned.flushed?;
+                Some(Position { topic: owned.id.topic.clone(), partition: owned.id.partition, offset })
+            })
+            .collect();
+        if known.is_empty() { Ok(()) } else { self.source.consumer.commit_and_wait(&known) }
+    }
+
+    pub(super) fn on_claimed(&mut self, id: &PartitionId, lease: u64, next: i64) -> Result<(), KafkaError> {
+        let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) else { return Ok(()) };
+        let Reading::Claiming { lease: current, log } = owned.state else { return Ok(()) };
+        if current != lease || owned.id != *id {
+            return Ok(());
+        }
+        if next < log.low || next > log.high {
+            return self.block(id, BLOCKED_FOR, data_loss(id, Some((next, log))));
+        }
+        owned.state = Reading::Reading { lease, next, sent: next };
+        owned.flushed = Some(next);
+        let start = Position { topic: id.topic.clone(), partition: id.partition, offset: next };
+        self.source.consumer.assign(&[start])
+    }
+
+    /// Tells state and lag, and commits offsets for lag tools.
+    pub(super) fn report(&mut self) {
+        let now = Instant::now();
+        if now < self.report_after {
+            return;
+        }
+        self.report_after = now + REPORT_EVERY;
+        if self.troubles.kafka_in_doubt() && self.source.admin.list_topics(ASK_DEADLINE / 5).is_ok() {
+            // Whoever answers is reachable; a topic that is missing will be told again.
+            self.troubles.kafka_answers(now);
+        }
+        if self.joined {
+            self.source.progress.set_lag(self.lag());
+        }
+        self.commit();
+        match (self.troubles.worst(now), self.assignment.blocked()) {
+            (Some(error), _) => self.source.progress.waiting(error),
+            (None, Some(error)) => self.source.progress.stopped(error),
+            (None, None) if self.joined && self.unidentified.is_empty() && self.assignment.all_reading() => {
+                self.source.progress.running();
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Records that wait in all partitions of this worker; `None` while a partition isn't known.
+    fn lag(&self) -> Option<u64> {
+        self.assignment
+            .iter()
+            .map(|owned| {
+                let log = self.source.consumer.watermarks(&owned.id.topic, owned.id.partition)?;
+                Some(u64::try_from(log.high - owned.position()?).unwrap_or(0))
+            })
+            .sum()
+    }
+
+    pub(super) fn commit(&mut self) {
+        let positions: Vec<Position> = self
+            .assignment
+            .iter_mut()
+            .filter_map(|owned| {
+                let offset = owned.position()?;
+                let changed = owned.committed.replace(offset) != Some(offset);
+                changed.then(|| Position {
+                    topic: owned.id.topic.clone(),
+                    partition: owned.id.partition,
+                    offset,
+                })
+            })
+            .collect();
+        if !positions.is_empty()
+            && let Err(error) = self.source.consumer.commit(&positions)
+        {
+            tracing::warn!(%error, "lag tools can't be told");
+        }
+    }
+}
+
+/// The sentence for records that were deleted before they were read.
+pub(super) fn data_loss(id: &PartitionId, found: Option<(i64, Watermarks)>) -> String {
+    let what = match found {
+        Some((next, log)) if next > log.high => {
+            format!("the store has it up to offset {next}, but the log ends at {}", log.high)
+        }
+        Some((next, log)) => format!("offsets {next} to {} were deleted before they were read", log.low),
+        None => "the next offset isn't in the log any more".to_owned(),
+    };
+    format!(
+        "DataLoss in {id}: {what}; to accept the loss set next_offset of its row in acequia_offsets, and raise the \
+         topic's retention.ms so that it doesn't happen again"
+    )
+}

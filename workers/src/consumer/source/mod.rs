@@ -1,0 +1,339 @@
+//! The one thread that owns the consumer: polls, turns records into parts, and hands chunks to the writer.
+
+mod claims;
+mod pending;
+mod troubles;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use acequia_kafka::admin::Admin;
+use acequia_kafka::consumer::{BatchConsumer, Fault, Polled, Position, Rebalance, TopicPartition};
+use acequia_kafka::error::KafkaError;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::assignment::{Assignment, Reading};
+use super::batch::PartitionId;
+use super::step::{Halt, Step};
+use super::writer::{Command, Event};
+use crate::service::Progress;
+use crate::stop::Stop;
+use pending::Pending;
+use troubles::Troubles;
+
+/// Records a poll may bring.
+const POLL_RECORDS: usize = 10_000;
+/// How long a poll waits when nothing else is to be done.
+const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long the thread stands still for a writer that is busy, before it pauses its partitions and polls again.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long partitions that are being taken away may take to be written.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(10);
+/// When a partition that needs a person is tried again.
+const BLOCKED_FOR: Duration = Duration::from_secs(20);
+/// When a partition with an unknown column is tried again; by then the catalogue was read.
+const LOOK_UP_FOR: Duration = Duration::from_secs(1);
+
+/// The source of one sink.
+pub struct Source {
+    /// The member of the group.
+    pub consumer: BatchConsumer,
+    /// For topic ids.
+    pub admin: Admin,
+    /// To the writer.
+    pub commands: mpsc::Sender<Command>,
+    /// From the writer.
+    pub events: crossbeam_channel::Receiver<Event>,
+    /// What the worker says of itself.
+    pub progress: Progress,
+    /// Whether to stop.
+    pub stop: Stop,
+}
+
+/// The state of a source's loop.
+struct Reader {
+    source: Source,
+    step: Option<Arc<Step>>,
+    assignment: Assignment,
+    /// Given by the group, topic id not known yet.
+    unidentified: Vec<TopicPartition>,
+    pending: Pending,
+    troubles: Troubles,
+    paused: bool,
+    released: bool,
+    joined: bool,
+    claim_after: Instant,
+    report_after: Instant,
+}
+
+/// Reads until a stop is asked for, or until the client can't go on.
+pub fn read(source: Source) -> Result<(), KafkaError> {
+    let now = Instant::now();
+    let mut reader = Reader {
+        source,
+        step: None,
+        assignment: Assignment::default(),
+        unidentified: Vec::new(),
+        pending: Pending::default(),
+        troubles: Troubles::default(),
+        paused: false,
+        released: false,
+        joined: false,
+        claim_after: now,
+        report_after: now,
+    };
+    while !reader.source.stop.is_requested() {
+        reader.turn()?;
+    }
+    reader.finish()
+}
+
+impl Reader {
+    fn turn(&mut self) -> Result<(), KafkaError> {
+        while let Ok(event) = self.source.events.try_recv() {
+            self.on_event(event)?;
+        }
+        self.claim_what_is_unclaimed();
+        let Polled { rebalance, records, ends, faults } = self.source.consumer.poll(POLL_RECORDS, POLL_WAIT);
+        self.on_faults(faults)?;
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let moment = (Instant::now(), now_ms);
+        if !records.is_empty() {
+            self.troubles.kafka_works();
+        }
+        for batch in records.into_partitions() {
+            let Some(step) = self.step.clone() else { break };
+            let (topic, partition) = (batch.topic().clone(), batch.partition());
+            let Some(owned) = self.assignment.get_mut(&topic, partition) else { continue };
+            if let Err(halt) = self.pending.add(&step, owned, batch, moment) {
+                self.on_halt(&topic, partition, halt)?;
+            }
+        }
+        for Position { topic, partition, offset } in ends {
+            if let Some(owned) = self.assignment.get_mut(&topic, partition) {
+                self.pending.end(owned, offset);
+            }
+        }
+        for change in rebalance {
+            self.on_rebalance(change)?;
+        }
+        self.send_what_is_due()?;
+        self.report();
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), KafkaError> {
+        match event {
+            Event::Ready(step) => {
+                self.step = Some(step);
+                self.troubles.store_works();
+            }
+            Event::Claimed { partition, lease, next_offset } => {
+                self.on_claimed(&partition, lease, next_offset)?
+            }
+            Event::Flushed { partition, to } => {
+                if let Some(owned) = self.assignment.get_mut(&partition.topic, partition.partition) {
+                    owned.flushed = Some(to);
+                }
+            }
+            Event::Released => self.released = true,
+            Event::Lost { error } => {
+                tracing::warn!(error, "claims are void");
+                self.troubles.store_failed(error);
+                self.step = None;
+                self.pending.clear();
+                self.assignment.forget_claims();
+                let held: Vec<_> = self.source.consumer.assignment().into_iter().map(at).collect();
+                self.source.consumer.unassign(&held)?;
+                self.paused = false;
+            }
+            Event::Blocked { partition, error } => self.block(&partition, BLOCKED_FOR, error)?,
+        }
+        Ok(())
+    }
+
+    fn on_rebalance(&mut self, change: Rebalance) -> Result<(), KafkaError> {
+        self.joined = true;
+        self.troubles.kafka_works();
+        match change {
+            Rebalance::Assigned(partitions) => {
+                tracing::info!(?partitions, "partitions assigned");
+                self.unidentified.extend(partitions);
+                // The group must not wait for the store; partitions are added as they are claimed.
+                self.source.consumer.assign(&[])
+            }
+            Rebalance::Revoked(partitions) => {
+                tracing::info!(?partitions, "partitions revoked");
+                self.release(&partitions)?;
+                self.forget(&partitions);
+                self.source.consumer.unassign(&partitions)
+            }
+            Rebalance::Lost(partitions) => {
+                tracing::warn!(?partitions, "partitions lost");
+                self.forget(&partitions);
+                self.source.consumer.unassign(&partitions)
+            }
+        }
+    }
+
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        for TopicPartition { topic, partition } in partitions {
+            self.pending.forget(topic, *partition);
+            self.assignment.remove(topic, *partition);
+        }
+        self.unidentified.retain(|unidentified| !partitions.contains(unidentified));
+    }
+
+    /// Writes what was read, and waits until the writer has let go of these partitions.
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + RELEASE_DEADLINE;
+        let chunk = self.pending.take();
+        let ids: Vec<PartitionId> = self
+            .assignment
+            .iter()
+            .filter(|owned| partitions.contains(&owned.topic_partition()))
+            .map(|owned| owned.id.clone())
+            .collect();
+        self.released = false;
+        let mut unsent = vec![Command::Release(ids)];
+        if !chunk.is_empty() {
+            self.mark_sent(&chunk);
+            unsent.push(Command::Flush(chunk));
+        }
+        while Instant::now() < deadline && !self.released {
+            if let Some(command) = unsent.pop()
+                && let Err(TrySendError::Full(command)) = self.source.commands.try_send(command)
+            {
+                unsent.push(command);
+            }
+            if let Ok(event) = self.source.events.recv_timeout(POLL_WAIT) {
+                if matches!(event, Event::Lost { .. }) {
+                    unsent.clear();
+                    self.released = true;
+                }
+                self.on_event(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_halt(&mut self, topic: &Arc<str>, partition: i32, halt: Halt) -> Result<(), KafkaError> {
+        let Some(id) = self.assignment.get_mut(topic, partition).map(|owned| owned.id.clone()) else {
+            return Ok(());
+        };
+        self.flush_now();
+        match halt {
+            Halt::Refused(error) => self.block(&id, BLOCKED_FOR, error),
+            Halt::UnknownField(field) => {
+                let error = format!("{id} has a new field `{field}`; reading the source's catalogue again");
+                let command = Command::LookUp { topic: topic.to_string(), field };
+                // If the writer is too busy to hear it, the same record asks again.
+                let _ = self.source.commands.try_send(command);
+                self.block(&id, LOOK_UP_FOR, error)
+            }
+        }
+    }
+
+    fn block(&mut self, id: &PartitionId, pause: Duration, error: String) -> Result<(), KafkaError> {
+        tracing::warn!(partition = %id, error, "partition stopped");
+        self.pending.forget(&id.topic, id.partition);
+        if let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) {
+            owned.state = Reading::Blocked { until: Instant::now() + pause, error };
+            owned.has_pending = false;
+            let partition = owned.topic_partition();
+            self.source.consumer.unassign(&[partition])?;
+        }
+        Ok(())
+    }
+
+    fn send_what_is_due(&mut self) -> Result<(), KafkaError> {
+        let started = Instant::now();
+        while self.pending.is_due(Instant::now()) && !self.flush_now() && self.pending.is_full() {
+            if started.elapsed() > PATIENCE || self.paused {
+                return self.pause();
+            }
+            if let Ok(event) = self.source.events.recv_timeout(POLL_WAIT) {
+                self.on_event(event)?;
+            }
+        }
+        if self.paused && !self.pending.is_full() {
+            self.paused = false;
+            let held: Vec<_> = self.source.consumer.assignment().into_iter().map(at).collect();
+            self.source.consumer.resume(&held)?;
+        }
+        Ok(())
+    }
+
+    /// Hands the chunk over if the writer has room; returns whether nothing is pending any more.
+    fn flush_now(&mut self) -> bool {
+        if self.pending.is_empty() {
+            return true;
+        }
+        let Ok(permit) = self.source.commands.clone().try_reserve_owned() else { return false };
+        let chunk = self.pending.take();
+        self.mark_sent(&chunk);
+        permit.send(Command::Flush(chunk));
+        true
+    }
+
+    fn mark_sent(&mut self, chunk: &super::batch::Chunk) {
+        for part in &chunk.parts {
+            let owned = self.assignment.get_mut(&part.partition.topic, part.partition.partition);
+            if let Some(owned) = owned {
+                owned.has_pending = false;
+                if let Reading::Reading { sent, lease, .. } = &mut owned.state
+                    && *lease == part.lease
+                {
+                    *sent = part.to;
+                }
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Result<(), KafkaError> {
+        if !self.paused {
+            self.paused = true;
+            let held: Vec<_> = self.source.consumer.assignment().into_iter().map(at).collect();
+            self.source.consumer.pause(&held)?;
+        }
+        Ok(())
+    }
+
+    fn on_faults(&mut self, faults: Vec<Fault>) -> Result<(), KafkaError> {
+        let now = Instant::now();
+        for fault in faults {
+            match fault {
+                Fault::OutOfRange { topic, partition } => {
+                    let id = self.assignment.get_mut(&topic, partition).map(|owned| owned.id.clone());
+                    if let Some(id) = id {
+                        self.block(&id, BLOCKED_FOR, claims::data_loss(&id, None))?;
+                    }
+                }
+                Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
+                Fault::UnknownTopic { topic } => {
+                    let error = format!("topic {topic} doesn't exist; it is read once it is created");
+                    self.troubles.kafka_failed(error, now);
+                }
+                Fault::Unreachable(error) | Fault::Denied(error) => {
+                    self.troubles.kafka_failed(error.to_string(), now);
+                }
+                Fault::MaxPollExceeded => tracing::warn!("the group gave this worker up: it polled too late"),
+                Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), KafkaError> {
+        self.source.progress.stopping();
+        let all: Vec<_> = self.assignment.iter().map(super::assignment::Owned::topic_partition).collect();
+        self.release(&all)?;
+        self.commit();
+        self.source.consumer.close(RELEASE_DEADLINE)
+    }
+}
+
+fn at(position: Position) -> TopicPartition {
+    TopicPartition { topic: position.topic, partition: position.partition }
+}

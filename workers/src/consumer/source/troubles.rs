@@ -1,0 +1,69 @@
+//! What keeps a sink from its work, for the state it reports.
+
+use std::time::{Duration, Instant};
+
+/// A trouble of Kafka that isn't told again for this long is over.
+const FORGET_AFTER: Duration = Duration::from_secs(12);
+
+/// The troubles of a sink.
+#[derive(Debug, Default)]
+pub struct Troubles {
+    store: Option<String>,
+    kafka: Option<(String, Instant)>,
+}
+
+impl Troubles {
+    /// The store can't be used.
+    pub fn store_failed(&mut self, error: String) {
+        self.store = Some(error);
+    }
+
+    /// The store can be used.
+    pub fn store_works(&mut self) {
+        self.store = None;
+    }
+
+    /// Kafka can't be used.
+    pub fn kafka_failed(&mut self, error: String, now: Instant) {
+        self.kafka = Some((error, now));
+    }
+
+    /// Kafka has answered.
+    pub fn kafka_works(&mut self) {
+        self.kafka = None;
+    }
+
+    /// Kafka answers questions. A trouble that was told just now may be another one.
+    pub fn kafka_answers(&mut self, now: Instant) {
+        self.kafka = self.kafka.take().filter(|(_, since)| now.duration_since(*since) < FORGET_AFTER / 2);
+    }
+
+    /// Whether Kafka should be asked if it is back.
+    pub fn kafka_in_doubt(&self) -> bool {
+        self.kafka.is_some()
+    }
+
+    /// The worst trouble.
+    pub fn worst(&self, now: Instant) -> Option<&str> {
+        let kafka = self.kafka.as_ref().filter(|(_, since)| now.duration_since(*since) < FORGET_AFTER);
+        self.store.as_deref().or(kafka.map(|(error, _)| error.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_comes_first_and_old_troubles_of_kafka_are_forgotten() {
+        let (mut troubles, now) = (Troubles::default(), Instant::now());
+        troubles.kafka_failed("no broker".into(), now);
+        assert_eq!(troubles.worst(now), Some("no broker"));
+        assert_eq!(troubles.worst(now + FORGET_AFTER), None);
+        troubles.store_failed("no database".into());
+        assert_eq!(troubles.worst(now), Some("no database"));
+        troubles.store_works();
+        troubles.kafka_works();
+        assert_eq!(troubles.worst(now), None);
+    }
+}

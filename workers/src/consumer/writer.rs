@@ -1,0 +1,347 @@
+//! The one connection that writes: claims partitions, and flushes chunks in one transaction each.
+//!
+//! Whatever goes wrong with the connection or the fence ends in the same place: all claims are void, the source
+//! claims again and goes on from what the store says. Nothing is repaired in passing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use acequia_crds::pipeline::sink::WriteMode;
+use acequia_crds::stage::SinkWork;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use tokio::sync::mpsc;
+
+use super::batch::{Chunk, Part, PartitionId, Rows};
+use super::mirror::MirrorRows;
+use super::offsets::{self, Advance, Claim};
+use super::step::Step;
+use super::tables::{self, NotReady, UnknownFields};
+use super::{append, dead_letters, mirror};
+use crate::crash;
+use crate::postgres::connect::connect;
+use crate::postgres::fault::{Meaning, PostgresError};
+use crate::secrets::SecretsFolder;
+use crate::service::Progress;
+
+/// How long one flush may take; after that the connection is given up.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(120);
+/// How long all claims of one command may take.
+const CLAIM_DEADLINE: Duration = Duration::from_secs(60);
+/// Pauses between tries to get a working connection.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The server ends a session that a frozen worker left open between statements; data and offsets are in one
+/// transaction, so losing its last ones in a crash of the server is only a rewind.
+const SESSION: &str = "SET statement_timeout = '110s'; SET idle_in_transaction_session_timeout = '60s'; \
+                       SET synchronous_commit = off";
+
+/// What the source thread asks for. Commands are carried out in order.
+#[derive(Debug)]
+pub enum Command {
+    /// Claim these partitions; the number is the offset to start at where nobody has been yet.
+    Claim {
+        /// The number of the claim.
+        lease: u64,
+        /// The partitions.
+        partitions: Vec<(PartitionId, i64)>,
+    },
+    /// Write a chunk.
+    Flush(Chunk),
+    /// Forget these partitions, and say when everything before is done.
+    Release(Vec<PartitionId>),
+    /// Ask the source's catalogue about a field.
+    LookUp {
+        /// The topic whose event has it.
+        topic: String,
+        /// The field.
+        field: String,
+    },
+}
+
+/// What the writer answers.
+#[derive(Debug)]
+pub enum Event {
+    /// The tables are there; from now on records are turned into rows by this step.
+    Ready(Arc<Step>),
+    /// A partition is claimed.
+    Claimed {
+        /// The partition.
+        partition: PartitionId,
+        /// The number of the claim.
+        lease: u64,
+        /// Offset to go on from.
+        next_offset: i64,
+    },
+    /// A part is in the store.
+    Flushed {
+        /// The partition.
+        partition: PartitionId,
+        /// Offset after its last record.
+        to: i64,
+    },
+    /// Everything before a release is done.
+    Released,
+    /// All claims are void.
+    Lost {
+        /// Why, for people.
+        error: String,
+    },
+    /// A partition can't go on by itself; its claim is void.
+    Blocked {
+        /// The partition.
+        partition: PartitionId,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+/// The writer of one sink.
+pub struct Writer {
+    /// Identity of the Pipeline and of the stage.
+    pub identity: (String, String),
+    /// What to write, and where.
+    pub work: SinkWork,
+    /// Credentials.
+    pub secrets: SecretsFolder,
+    /// Counts go here.
+    pub progress: Progress,
+    /// Partitions of each topic.
+    pub partitions: BTreeMap<String, usize>,
+    /// Answers.
+    pub events: crossbeam_channel::Sender<Event>,
+}
+
+struct Session {
+    connection: PgConnection,
+    step: Arc<Step>,
+    claims: HashMap<PartitionId, (u64, Claim)>,
+}
+
+enum Flush {
+    Done,
+    /// Somebody else has claimed a partition.
+    Fenced,
+    /// A mirror can't hold a row.
+    Poisoned(PostgresError),
+}
+
+impl Writer {
+    /// Carries out commands until the source hangs up.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut unknown = UnknownFields::new();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.open(&unknown).await {
+                Ok(session) => {
+                    pause = FIRST_PAUSE;
+                    match self.serve(session, &mut commands, &mut unknown).await {
+                        Ok(()) => return,
+                        Err(error) => self.tell(Event::Lost { error: error.to_string() }),
+                    }
+                }
+                Err(error) => self.tell(Event::Lost { error: error.to_string() }),
+            }
+            // Commands of a source that has hung up can't be carried out any more.
+            if commands.is_closed() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn open(&self, unknown: &UnknownFields) -> Result<Session, NotReady> {
+        let (pipeline, stage) = &self.identity;
+        let mut connection =
+            connect(&self.work.store, &self.secrets, &format!("acequia {pipeline} {stage}")).await?;
+        sqlx::raw_sql(SESSION)
+            .execute(&mut connection)
+            .await
+            .map_err(PostgresError::during("opening a session"))?;
+        let step =
+            tables::prepare(&mut connection, &self.work, &self.secrets, &self.partitions, unknown).await?;
+        let step = Arc::new(step);
+        self.tell(Event::Ready(step.clone()));
+        Ok(Session { connection, step, claims: HashMap::new() })
+    }
+
+    async fn serve(
+        &mut self,
+        mut session: Session,
+        commands: &mut mpsc::Receiver<Command>,
+        unknown: &mut UnknownFields,
+    ) -> Result<(), PostgresError> {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Claim { lease, partitions } => {
+                    let claims = self.claim(&mut session, lease, &partitions);
+                    within(CLAIM_DEADLINE, "claiming partitions", claims).await?;
+                }
+                Command::Flush(chunk) => {
+                    within(FLUSH_DEADLINE, "writing a batch", self.flush(&mut session, chunk)).await?;
+                }
+                Command::Release(partitions) => {
+                    for partition in &partitions {
+                        session.claims.remove(partition);
+                    }
+                    self.tell(Event::Released);
+                }
+                Command::LookUp { topic, field } => {
+                    unknown.entry(topic.clone()).or_default().insert(field.clone());
+                    return Err(PostgresError::NewColumn { topic, field });
+                }
+            }
+        }
+        // The last commit is acknowledged: whether the goodbye arrives doesn't matter.
+        let _ = session.connection.close().await;
+        Ok(())
+    }
+
+    async fn claim(
+        &self,
+        session: &mut Session,
+        lease: u64,
+        partitions: &[(PartitionId, i64)],
+    ) -> Result<(), PostgresError> {
+        for (partition, start_at) in partitions {
+            crash::point("before claim");
+            let claim =
+                offsets::claim(&mut session.connection, self.identity(), partition, *start_at).await?;
+            crash::point("after claim");
+            session.claims.insert(partition.clone(), (lease, claim));
+            let next_offset = claim.next_offset;
+            self.tell(Event::Claimed { partition: partition.clone(), lease, next_offset });
+        }
+        Ok(())
+    }
+
+    async fn flush(&self, session: &mut Session, mut chunk: Chunk) -> Result<(), PostgresError> {
+        let claims = &session.claims;
+        chunk.parts.retain(|part| claims.get(&part.partition).is_some_and(|(lease, _)| *lease == part.lease));
+        match self.write(session, &mut chunk).await? {
+            Flush::Done => Ok(()),
+            Flush::Fenced => Err(PostgresError::Fenced { stage: self.identity.1.clone() }),
+            Flush::Poisoned(error) => match &mut chunk.parts[..] {
+                [part] => {
+                    session.claims.remove(&part.partition);
+                    let error =
+                        format!("{}: {error}; mend the row or the table, it is tried again", part.partition);
+                    self.tell(Event::Blocked { partition: part.partition.clone(), error });
+                    Ok(())
+                }
+                // Which one is at fault? Each partition on its own; the others go on. (A mirror needs no batches.)
+                _ => {
+                    for part in std::mem::take(&mut chunk.parts) {
+                        let alone = Chunk { parts: vec![part], batches: Vec::new(), size_bytes: 0 };
+                        Box::pin(self.flush(session, alone)).await?;
+                    }
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// The transaction: guard, rows, dead letters, and the offsets that the guard has advanced.
+    async fn write(&self, session: &mut Session, chunk: &mut Chunk) -> Result<Flush, PostgresError> {
+        if chunk.is_empty() {
+            return Ok(Flush::Done);
+        }
+        let during = || PostgresError::during("writing a batch");
+        let advances: Vec<Advance> =
+            chunk.parts.iter().filter_map(|part| advance_of(part, &session.claims)).collect();
+        crash::point("before the transaction");
+        let mut transaction = session.connection.begin().await.map_err(during())?;
+        if !offsets::advance(&mut transaction, self.identity(), &advances).await?.is_empty() {
+            transaction.rollback().await.map_err(during())?;
+            return Ok(Flush::Fenced);
+        }
+        crash::point("after the guard");
+        match write_rows(&mut transaction, &session.step, chunk).await {
+            Ok(()) => {}
+            Err(error)
+                if error.meaning() == Meaning::Poison && self.work.postgres.mode == WriteMode::Mirror =>
+            {
+                transaction.rollback().await.map_err(during())?;
+                return Ok(Flush::Poisoned(error));
+            }
+            Err(error) => return Err(error),
+        }
+        crash::point("after the rows");
+        for part in &chunk.parts {
+            dead_letters::write(&mut transaction, self.identity(), &part.partition, &part.rejected).await?;
+        }
+        crash::point("before commit");
+        transaction.commit().await.map_err(during())?;
+        crash::point("after commit");
+        self.flushed(session, chunk);
+        Ok(Flush::Done)
+    }
+
+    fn flushed(&self, session: &mut Session, chunk: &Chunk) {
+        for part in &chunk.parts {
+            if let Some((_, claim)) = session.claims.get_mut(&part.partition) {
+                claim.next_offset = part.to;
+            }
+            self.tell(Event::Flushed { partition: part.partition.clone(), to: part.to });
+        }
+        self.progress.add_records(chunk.records());
+        self.progress.add_dead_letters(dead_letters::count(&chunk.parts));
+    }
+
+    fn identity(&self) -> (&str, &str) {
+        (&self.identity.0, &self.identity.1)
+    }
+
+    fn tell(&self, event: Event) {
+        // A source that is gone needs no answer.
+        let _ = self.events.send(event);
+    }
+}
+
+fn advance_of(part: &Part, claims: &HashMap<PartitionId, (u64, Claim)>) -> Option<Advance> {
+    let (_, claim) = claims.get(&part.partition)?;
+    Some(Advance { partition: part.partition.clone(), epoch: claim.epoch, from: part.from, to: part.to })
+}
+
+async fn write_rows(
+    connection: &mut PgConnection,
+    step: &Step,
+    chunk: &mut Chunk,
+) -> Result<(), PostgresError> {
+    match step {
+        Step::Append { copy_sql, .. } => {
+            for (part, letter) in append::write(connection, copy_sql, chunk).await? {
+                if let Some(part) = chunk.parts.get_mut(part) {
+                    part.rejected.push(letter);
+                }
+            }
+        }
+        Step::Mirror { tables } => {
+            let mut by_table: BTreeMap<&str, Vec<&MirrorRows>> = BTreeMap::new();
+            for part in &chunk.parts {
+                if let Rows::Mirror(rows) = &part.rows {
+                    by_table.entry(&part.partition.topic).or_default().push(rows);
+                }
+            }
+            for (topic, rows) in by_table {
+                if let Some(table) = tables.get(topic) {
+                    mirror::merge(connection, table, &rows).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn within<T>(
+    deadline: Duration,
+    call: &str,
+    work: impl Future<Output = Result<T, PostgresError>>,
+) -> Result<T, PostgresError> {
+    match tokio::time::timeout(deadline, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(PostgresError::Deadline { call: call.to_owned(), after: deadline }),
+    }
+}

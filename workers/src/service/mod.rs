@@ -1,0 +1,7 @@
+//! How a worker speaks of itself: what it is doing ([`Progress`]) and the four endpoints that say so.
+
+mod http;
+mod progress;
+
+pub use http::serve;
+pub use progress::Progress;
