@@ -14,11 +14,11 @@ java_is_new_enough() {
 
 # What the servers, or `build` (the workspace: librdkafka is compiled, and needs OpenSSL), lack on this machine.
 missing_packages() {
-  local name
+  local name tool
   for name in "$@"; do
     case $name in
       build)
-        for name in gcc g++ make perl curl; do command -v "$name" >/dev/null || echo "$name"; done
+        for tool in gcc g++ make perl curl; do command -v "$tool" >/dev/null || echo "$tool"; done
         command -v pkg-config >/dev/null || echo pkg-config
         [ -e /usr/include/openssl/ssl.h ] || echo libssl-dev
         [ -e /usr/include/zlib.h ] || echo zlib1g-dev
@@ -56,7 +56,7 @@ install_packages() {
   "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
   read -r -a wanted <<<"$*"
   wanted=("${wanted[@]/#java/$(java_package)}")
-  keep_services_down "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >&2
+  keep_services_down "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
 }
 
 # Debian starts what it installs; we start our own. policy-rc.d is how it is asked not to.
