@@ -112,13 +112,11 @@ pub(super) fn outside_quotes(text: &str) -> String {
     while let Some(at) = rest.find(['\'', '"']) {
         let quote = rest.as_bytes()[at] as char;
         outside.push_str(&rest[..at]);
-        match rest[at + 1..].find(quote) {
-            Some(end) => rest = &rest[at + 1 + end + 1..],
-            None => {
-                outside.push_str(&rest[at..]);
-                return outside;
-            }
-        }
+        let Some(end) = rest[at + 1..].find(quote) else {
+            outside.push_str(&rest[at..]);
+            return outside;
+        };
+        rest = &rest[at + 1 + end + 1..];
     }
     outside.push_str(rest);
     outside

@@ -180,7 +180,7 @@ fn syntax_fix(text: &str) -> String {
         outside.split(|character: char| !character.is_alphanumeric() && character != '_').collect();
     let single_equals = outside.match_indices('=').any(|(at, _)| {
         let neighbour = |found: Option<char>| found.is_some_and(|character| "=!<>".contains(character));
-        !neighbour(outside[..at].chars().next_back()) && outside[at + 1..].chars().next() != Some('=')
+        !neighbour(outside[..at].chars().next_back()) && !outside[at + 1..].starts_with('=')
     });
     let has_word = |word: &str| words.iter().any(|found| found.eq_ignore_ascii_case(word));
     if outside.contains('\'') || outside.contains('"') {

@@ -11,6 +11,8 @@ mod number;
 mod operators;
 mod outcome;
 mod predicate;
+#[cfg(test)]
+mod properties;
 mod rewrite;
 mod scan;
 mod source;

@@ -36,22 +36,26 @@ pub(super) fn replacement(operator: &str, operands: usize) -> Option<&'static st
 }
 
 const BINARY: &[(&str, &str, Function)] = &[
-    (operators::ADD, "@add", |arguments| arithmetic(Operation::Add, arguments)),
-    (operators::SUBSTRACT, "@subtract", |arguments| arithmetic(Operation::Subtract, arguments)),
-    (operators::MULTIPLY, "@multiply", |arguments| arithmetic(Operation::Multiply, arguments)),
-    (operators::DIVIDE, "@divide", |arguments| arithmetic(Operation::Divide, arguments)),
-    (operators::MODULO, "@modulo", |arguments| arithmetic(Operation::Modulo, arguments)),
-    (operators::EQUALS, "@equal", |arguments| equal(arguments, true)),
-    (operators::NOT_EQUALS, "@different", |arguments| equal(arguments, false)),
-    (operators::LESS, "@less", |arguments| ordered(arguments, Ordering::is_lt)),
-    (operators::LESS_EQUALS, "@less_or_equal", |arguments| ordered(arguments, Ordering::is_le)),
-    (operators::GREATER, "@greater", |arguments| ordered(arguments, Ordering::is_gt)),
-    (operators::GREATER_EQUALS, "@greater_or_equal", |arguments| ordered(arguments, Ordering::is_ge)),
-    (operators::IN, "@contained", contained),
+    (operators::ADD, "@add", |them| arithmetic(Operation::Add, &them)),
+    (operators::SUBSTRACT, "@subtract", |them| arithmetic(Operation::Subtract, &them)),
+    (operators::MULTIPLY, "@multiply", |them| arithmetic(Operation::Multiply, &them)),
+    (operators::DIVIDE, "@divide", |them| arithmetic(Operation::Divide, &them)),
+    (operators::MODULO, "@modulo", |them| arithmetic(Operation::Modulo, &them)),
+    (operators::EQUALS, "@equal", |them| equal(&them, true)),
+    (operators::NOT_EQUALS, "@different", |them| equal(&them, false)),
+    (operators::LESS, "@less", |them| ordered(&them, Ordering::is_lt)),
+    (operators::LESS_EQUALS, "@less_or_equal", |them| ordered(&them, Ordering::is_le)),
+    (operators::GREATER, "@greater", |them| ordered(&them, Ordering::is_gt)),
+    (operators::GREATER_EQUALS, "@greater_or_equal", |them| ordered(&them, Ordering::is_ge)),
+    (operators::IN, "@contained", |them| contained(&them)),
 ];
 
-const UNARY: &[(&str, Function)] =
-    &[("@negate", negate), (PLAIN, plain), (WRITTEN, written), ("decimal", to_decimal)];
+const UNARY: &[(&str, Function)] = &[
+    ("@negate", |them| negate(&them)),
+    (PLAIN, |them| plain(&them)),
+    (WRITTEN, |them| written(&them)),
+    ("decimal", |them| exact_argument("decimal", &them).map(|number| CowVal::owned(DecimalValue(number)))),
+];
 
 static ENVIRONMENT: LazyLock<Result<Arc<Env>, String>> =
     LazyLock::new(|| build().map(Arc::new).map_err(|error| error.to_string()));
@@ -149,9 +153,11 @@ impl Operation {
     }
 }
 
-fn both<'b, 'v>(arguments: &[CowVal<'b, 'v>]) -> Result<(CowVal<'b, 'v>, CowVal<'b, 'v>), ExecutionError> {
+fn both<'a, 'b, 'v>(
+    arguments: &'a [CowVal<'b, 'v>],
+) -> Result<(&'a CowVal<'b, 'v>, &'a CowVal<'b, 'v>), ExecutionError> {
     match arguments {
-        [left, right] => Ok((left.clone(), right.clone())),
+        [left, right] => Ok((left, right)),
         _ => Err(ExecutionError::invalid_argument_count(2, arguments.len())),
     }
 }
@@ -167,8 +173,8 @@ fn mismatch(symbol: &str, left: &dyn Val, right: &dyn Val) -> ExecutionError {
     )
 }
 
-fn arithmetic<'b, 'v>(operation: Operation, arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
-    let (left, right) = both(&arguments)?;
+fn arithmetic<'b, 'v>(operation: Operation, arguments: &[CowVal<'b, 'v>]) -> Answer<'b, 'v> {
+    let (left, right) = both(arguments)?;
     let fails = |message: String| ExecutionError::function_error(operation.symbol(), message);
     if let (Some(first), Some(second)) = (Number::of(left.as_ref()), Number::of(right.as_ref())) {
         if first.is_decimal() || second.is_decimal() {
@@ -180,13 +186,14 @@ fn arithmetic<'b, 'v>(operation: Operation, arguments: Arguments<'b, 'v>) -> Ans
         }
         let fractional = |number: &Number<'_>| matches!(number, Number::Double(_) | Number::Written(_));
         // CEL has no remainder of doubles, so neither has a mix.
-        if (fractional(&first) || fractional(&second)) && operation != Operation::Modulo {
-            if let (Some(first), Some(second)) = (first.double(), second.double()) {
-                return Ok(CowVal::owned(CelDouble::from(operation.double(first, second))));
-            }
+        if (fractional(&first) || fractional(&second))
+            && operation != Operation::Modulo
+            && let (Some(first), Some(second)) = (first.double(), second.double())
+        {
+            return Ok(CowVal::owned(CelDouble::from(operation.double(first, second))));
         }
     }
-    match operation.plain(&left, &right) {
+    match operation.plain(left, right) {
         Some(Ok(result)) => Ok(CowVal::Owned(result)),
         Some(Err(ExecutionError::UnsupportedBinaryOperator(..))) | None => {
             Err(mismatch(operation.symbol(), left.as_ref(), right.as_ref()))
@@ -202,13 +209,13 @@ fn same(left: &dyn Val, right: &dyn Val) -> bool {
     }
 }
 
-fn equal<'b, 'v>(arguments: Arguments<'b, 'v>, wanted: bool) -> Answer<'b, 'v> {
-    let (left, right) = both(&arguments)?;
+fn equal<'b, 'v>(arguments: &[CowVal<'b, 'v>], wanted: bool) -> Answer<'b, 'v> {
+    let (left, right) = both(arguments)?;
     Ok(CowVal::owned(CelBool::from(same(left.as_ref(), right.as_ref()) == wanted)))
 }
 
-fn ordered<'b, 'v>(arguments: Arguments<'b, 'v>, holds: fn(Ordering) -> bool) -> Answer<'b, 'v> {
-    let (left, right) = both(&arguments)?;
+fn ordered<'b, 'v>(arguments: &[CowVal<'b, 'v>], holds: fn(Ordering) -> bool) -> Answer<'b, 'v> {
+    let (left, right) = both(arguments)?;
     let wrong = || mismatch("<", left.as_ref(), right.as_ref());
     let ordering = if Number::of(left.as_ref()).is_some() && Number::of(right.as_ref()).is_some() {
         number::compare(left.as_ref(), right.as_ref()).ok_or_else(wrong)?
@@ -218,8 +225,8 @@ fn ordered<'b, 'v>(arguments: Arguments<'b, 'v>, holds: fn(Ordering) -> bool) ->
     Ok(CowVal::owned(CelBool::from(holds(ordering))))
 }
 
-fn contained<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
-    let (value, container) = both(&arguments)?;
+fn contained<'b, 'v>(arguments: &[CowVal<'b, 'v>]) -> Answer<'b, 'v> {
+    let (value, container) = both(arguments)?;
     let wrong = || mismatch("in", value.as_ref(), container.as_ref());
     let found = match (container.get_type().kind(), container.as_iterable()) {
         (Kind::List, Some(list)) => {
@@ -231,8 +238,8 @@ fn contained<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     Ok(CowVal::owned(CelBool::from(found)))
 }
 
-fn negate<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
-    let value = only(&arguments)?;
+fn negate<'b, 'v>(arguments: &[CowVal<'b, 'v>]) -> Answer<'b, 'v> {
+    let value = only(arguments)?;
     match Number::of(value.as_ref()) {
         Some(Number::Decimal(number)) => Ok(CowVal::owned(DecimalValue(-number))),
         Some(Number::Written(number)) => {
@@ -247,24 +254,20 @@ fn negate<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     }
 }
 
-fn plain<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
-    let value = only(&arguments)?;
+fn plain<'b, 'v>(arguments: &[CowVal<'b, 'v>]) -> Answer<'b, 'v> {
+    let value = only(arguments)?;
     match value.downcast_ref::<WrittenNumber>() {
         Some(number) => Ok(CowVal::owned(CelDouble::from(number.double))),
         None => Ok(value.clone()),
     }
 }
 
-fn written<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
-    let value = only(&arguments)?;
+fn written<'b, 'v>(arguments: &[CowVal<'b, 'v>]) -> Answer<'b, 'v> {
+    let value = only(arguments)?;
     match value.downcast_ref::<CelString>() {
         Some(text) => Ok(CowVal::owned(WrittenNumber::new(text.inner()))),
         None => Ok(value.clone()),
     }
-}
-
-fn to_decimal<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
-    exact_argument("decimal", &arguments).map(|number| CowVal::owned(DecimalValue(number)))
 }
 
 fn exact_argument(

@@ -61,7 +61,7 @@ impl Rewriter {
             Expr::List(list) => list.elements.iter_mut().for_each(|element| self.visit(element)),
             Expr::Map(map) => map.entries.iter_mut().for_each(|entry| self.entry(&mut entry.expr)),
             Expr::Struct(structure) => {
-                structure.entries.iter_mut().for_each(|entry| self.entry(&mut entry.expr))
+                structure.entries.iter_mut().for_each(|entry| self.entry(&mut entry.expr));
             }
         }
     }
@@ -130,10 +130,10 @@ impl Rewriter {
             && call.func_name != "decimal"
         {
             call.args.iter_mut().for_each(|argument| self.plain(argument));
-        } else if matches!(call.func_name.as_str(), operators::INDEX | operators::OPT_INDEX) {
-            if let Some(index) = call.args.get_mut(1) {
-                self.plain(index);
-            }
+        } else if matches!(call.func_name.as_str(), operators::INDEX | operators::OPT_INDEX)
+            && let Some(index) = call.args.get_mut(1)
+        {
+            self.plain(index);
         }
     }
 

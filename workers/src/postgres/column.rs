@@ -68,22 +68,24 @@ pub(super) fn encode(value: &Value<'_>, column_type: ColumnType, out: &mut Vec<u
     let target = Target { value, column_type };
     match column_type {
         ColumnType::Bool => out.push(u8::from(target.boolean()?)),
-        ColumnType::SmallInt => out.extend(target.whole::<i16>()?.to_be_bytes()),
-        ColumnType::Integer => out.extend(target.whole::<i32>()?.to_be_bytes()),
-        ColumnType::BigInt => out.extend(target.whole::<i64>()?.to_be_bytes()),
-        ColumnType::Real => out.extend(target.real()?.to_be_bytes()),
-        ColumnType::Double => out.extend(target.double()?.to_be_bytes()),
+        ColumnType::SmallInt => out.extend_from_slice(&target.whole::<i16>()?.to_be_bytes()),
+        ColumnType::Integer => out.extend_from_slice(&target.whole::<i32>()?.to_be_bytes()),
+        ColumnType::BigInt => out.extend_from_slice(&target.whole::<i64>()?.to_be_bytes()),
+        ColumnType::Real => out.extend_from_slice(&target.real()?.to_be_bytes()),
+        ColumnType::Double => out.extend_from_slice(&target.double()?.to_be_bytes()),
         ColumnType::Numeric(precision) => target.numeric(precision, out)?,
         ColumnType::Text => out.extend_from_slice(target.text(None)?.as_bytes()),
         ColumnType::Varchar(limit) => out.extend_from_slice(target.text(limit)?.as_bytes()),
         ColumnType::Char(limit) => out.extend_from_slice(target.text(Some(limit))?.as_bytes()),
         ColumnType::Uuid => out.extend(uuid(target.written()?).ok_or_else(|| target.malformed())?),
-        ColumnType::Date => out.extend(target.date()?.to_be_bytes()),
+        ColumnType::Date => out.extend_from_slice(&target.date()?.to_be_bytes()),
         ColumnType::Time => {
             let micros = column_time::time(target.written()?.trim()).ok_or_else(|| target.malformed())?;
-            out.extend(micros.to_be_bytes());
+            out.extend_from_slice(&micros.to_be_bytes());
         }
-        ColumnType::Timestamp | ColumnType::Timestamptz => out.extend(target.instant()?.to_be_bytes()),
+        ColumnType::Timestamp | ColumnType::Timestamptz => {
+            out.extend_from_slice(&target.instant()?.to_be_bytes());
+        }
         ColumnType::Json | ColumnType::Jsonb => {
             let text = target.json()?;
             json(&text, Oddities::of(&text), column_type, out)?;
@@ -196,26 +198,26 @@ impl Target<'_, '_> {
 
     fn double(&self) -> Result<f64, Cause> {
         match self.value {
-            Value::Number(text) => self.finite(text.parse()),
+            Value::Number(text) => self.finite(text),
             Value::Text(text) => match text.trim() {
                 "NaN" => Ok(f64::NAN),
                 "Infinity" => Ok(f64::INFINITY),
                 "-Infinity" => Ok(f64::NEG_INFINITY),
                 // Rust reads `inf` and `.5` too; a number begins with a digit.
                 text if text.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit()) => {
-                    self.finite(text.parse())
+                    self.finite(text)
                 }
                 _ => Err(self.malformed()),
             },
             Value::Int(number) => Ok(*number as f64),
             Value::Double(number) => Ok(*number),
-            Value::Decimal(number) => self.finite(number.to_string().parse()),
+            Value::Decimal(number) => self.finite(&number.to_string()),
             _ => Err(self.mismatch()),
         }
     }
 
-    fn finite(&self, parsed: Result<f64, std::num::ParseFloatError>) -> Result<f64, Cause> {
-        match parsed {
+    fn finite(&self, text: &str) -> Result<f64, Cause> {
+        match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
             Ok(_) => Err(self.out_of_range()),
             Err(_) => Err(self.malformed()),

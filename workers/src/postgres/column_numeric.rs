@@ -138,10 +138,10 @@ impl<'a> Written<'a> {
         let head = out.len();
         let sign: u16 = if self.negative && highest.is_some() { 0x4000 } else { 0 };
         let weight = highest.map_or(0, |highest| highest.div_euclid(4));
-        out.extend([0, 0]);
-        out.extend((weight as i16).to_be_bytes());
-        out.extend(sign.to_be_bytes());
-        out.extend((scale as u16).to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(&(weight as i16).to_be_bytes());
+        out.extend_from_slice(&sign.to_be_bytes());
+        out.extend_from_slice(&(scale as u16).to_be_bytes());
         if highest.is_none() {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl<'a> Written<'a> {
         for group in (floor.div_euclid(4)..=weight).rev() {
             let digit = |position: i32| if position < floor { 0 } else { u16::from(self.digit(position)) };
             let value = (0..4).rev().fold(0, |value, place| value * 10 + digit(group * 4 + place));
-            out.extend(value.to_be_bytes());
+            out.extend_from_slice(&value.to_be_bytes());
             if value != 0 {
                 end = out.len();
             }

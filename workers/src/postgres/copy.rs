@@ -50,7 +50,7 @@ impl CopyBuffer {
     /// Begins a row of so many columns. Returns what [`abandon`](Self::abandon) needs.
     pub(super) fn begin(&mut self, columns: u16) -> usize {
         let start = self.bytes.len();
-        self.bytes.extend(columns.to_be_bytes());
+        self.bytes.extend_from_slice(&columns.to_be_bytes());
         start
     }
 
@@ -71,7 +71,7 @@ pub(super) fn field<E>(
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
     let head = out.len();
-    out.extend([0; 4]);
+    out.extend_from_slice(&[0; 4]);
     encode(out)?;
     let length = (out.len() - head - 4) as u32;
     if let Some(place) = out.get_mut(head..head + 4) {
@@ -82,7 +82,7 @@ pub(super) fn field<E>(
 
 /// Appends NULL.
 pub(super) fn null(out: &mut Vec<u8>) {
-    out.extend((-1_i32).to_be_bytes());
+    out.extend_from_slice(&(-1_i32).to_be_bytes());
 }
 
 #[cfg(test)]

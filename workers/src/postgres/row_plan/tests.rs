@@ -66,10 +66,9 @@ fn numeric_text(bytes: &[u8]) -> String {
     assert!(groups.iter().all(|group| (0..10_000).contains(group)));
     assert!(groups.first() != Some(&0) && groups.last() != Some(&0), "no groups of zeros at the ends");
     let group = |at: i32| usize::try_from(at).ok().and_then(|at| groups.get(at)).copied().unwrap_or(0);
-    let whole: String =
-        (0..=weight.max(0)).map(|at| format!("{:04}", if weight < 0 { 0 } else { group(at) })).collect();
-    let fraction: String =
-        (1..=scale as i32 / 4 + 1).map(|at| format!("{:04}", group(weight + at))).collect();
+    let four = |group: i16| format!("{group:04}");
+    let whole = (0..=weight).map(|at| four(group(at))).collect::<Vec<_>>().concat();
+    let fraction = (1..=scale as i32 / 4 + 1).map(|at| four(group(weight + at))).collect::<Vec<_>>().concat();
     let whole = whole.trim_start_matches('0');
     let point = if scale > 0 { "." } else { "" };
     let minus = if sign == 0x4000 { "-" } else { "" };
