@@ -1,38 +1,39 @@
 //! The consumer itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 
 use super::fetch::{Fetched, fetch};
+use super::position::Assigned;
 use super::{ConsumerSettings, Fault, PartitionRecords, Position, Rebalance, Records, TopicPartition, fault};
 use crate::connection::Connection;
 use crate::error::{Result, code};
 use crate::native::partition_list::{Element, PartitionList};
-use crate::native::{Client, Kind, Queue, Rebalanced, millis, text};
+use crate::native::{Client, Kind, Queue, Rebalanced};
 
 /// A member of a consumer group, owned by one thread. See the [module](super) for how partitions come and go.
 ///
 /// Dropped without [`Self::close`] it leaves like a process that died: the group notices after the session timeout.
 pub struct BatchConsumer {
     queue: Queue,
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     address: String,
     topics: BTreeMap<String, Arc<str>>,
-    assigned: HashMap<TopicPartition, Assigned>,
+    pub(super) assigned: HashMap<TopicPartition, Assigned>,
+    // A rebalance was handed over and waits for `assign` or `unassign`.
+    pub(super) unanswered: bool,
+    // The library's position in these is not to be trusted.
+    pub(super) suspects: BTreeSet<TopicPartition>,
+    pub(super) ends_looked_at: Instant,
     buffer: Vec<*mut rd::rd_kafka_message_t>,
     last_outage: Option<String>,
 }
 
 // SAFETY: the buffer's pointers are only there while `poll` runs; everything else may move between threads.
 unsafe impl Send for BatchConsumer {}
-
-struct Assigned {
-    next_offset: i64,
-    paused: bool,
-}
 
 /// What a poll found.
 #[derive(Debug, Default)]
@@ -41,19 +42,11 @@ pub struct Polled {
     pub rebalance: Vec<Rebalance>,
     /// Records of partitions that are assigned, each partition's offsets rising from poll to poll.
     pub records: Records,
-    /// Partitions whose log was read to its end. The offset is beyond transaction markers, which no record's is.
+    /// Partitions whose log was read to the end that the last fetch saw, each end once. The offset is beyond
+    /// transaction markers, which no record's is.
     pub ends: Vec<Position>,
     /// What else happened.
     pub faults: Vec<Fault>,
-}
-
-/// The ends of a partition's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watermarks {
-    /// Offset of the oldest record.
-    pub low: i64,
-    /// Offset after the newest record.
-    pub high: i64,
 }
 
 impl BatchConsumer {
@@ -78,6 +71,9 @@ impl BatchConsumer {
             address: connection.bootstrap_servers.clone(),
             topics: BTreeMap::new(),
             assigned: HashMap::new(),
+            unanswered: false,
+            suspects: BTreeSet::new(),
+            ends_looked_at: Instant::now(),
             buffer: Vec::new(),
             last_outage: None,
         })
@@ -86,14 +82,12 @@ impl BatchConsumer {
     /// Waits at most `timeout` for a record, a rebalance or a fault, then returns what is there, at most
     /// `max_records` records. Must be called more often than `max_poll_interval_ms`.
     pub fn poll(&mut self, max_records: usize, timeout: Duration) -> Polled {
+        let mut faults: Vec<_> = self.go_back().err().map(Fault::Other).into_iter().collect();
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut batches = Vec::new();
-        let (mut ends, mut faults) = (Vec::new(), Vec::new());
         for message in fetch(&self.queue, &mut buffer, max_records, timeout) {
             if message.error() == code::NONE {
                 self.sort_in(&mut batches, message);
-            } else if message.error() == code::PARTITION_EOF {
-                ends.extend(self.end(&message));
             } else {
                 faults.extend(self.fault(&message));
             }
@@ -103,11 +97,10 @@ impl BatchConsumer {
         let (rebalanced, reports) = (inbox.take_rebalances(), inbox.take_reports());
         let fatal = self.client.fatal_error();
         faults.extend(fault::of_reports(&self.address, reports, fatal.as_ref(), &mut self.last_outage));
-        let rebalance = rebalanced.into_iter().map(|change| self.rebalance(change)).collect();
+        let rebalance: Vec<_> = rebalanced.into_iter().map(|change| self.rebalance(change)).collect();
+        self.unanswered |= !rebalance.is_empty();
         let records = Records::new(batches.into_iter().filter_map(|batch| self.accept(batch)).collect());
-        ends.retain(|end| {
-            self.assigned.contains_key(&TopicPartition { topic: end.topic.clone(), partition: end.partition })
-        });
+        let ends = self.ends(records.is_empty());
         Polled { rebalance, records, ends, faults }
     }
 
@@ -124,9 +117,9 @@ impl BatchConsumer {
             let error = rd::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_ptr());
             self.client.check_object("assign partitions", error)?;
         }
+        self.unanswered = false;
         for position in at {
-            let partition = TopicPartition { topic: position.topic.clone(), partition: position.partition };
-            self.assigned.insert(partition, Assigned { next_offset: position.offset, paused: false });
+            self.assigned.insert(position.topic_partition(), Assigned::at(position.offset));
         }
         Ok(())
     }
@@ -145,8 +138,10 @@ impl BatchConsumer {
             let error = rd::rd_kafka_incremental_unassign(self.client.as_ptr(), list.as_ptr());
             self.client.check_object("unassign partitions", error)?;
         }
+        self.unanswered = false;
         for partition in &held {
             self.assigned.remove(partition);
+            self.suspects.remove(partition);
         }
         Ok(())
     }
@@ -173,6 +168,9 @@ impl BatchConsumer {
 
     /// Stops fetching partitions, which stay assigned.
     pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
         let list = self.list("pause partitions", partitions)?;
         // SAFETY: client and list are alive.
         let code = unsafe { rd::rd_kafka_pause_partitions(self.client.as_ptr(), list.as_ptr()) };
@@ -192,57 +190,6 @@ impl BatchConsumer {
         self.client.check("resume partitions", code)?;
         self.mark_paused(partitions, false);
         Ok(())
-    }
-
-    /// Goes on reading assigned partitions elsewhere, also those that stand still because their position wasn't in
-    /// the log. Not while a rebalance is unanswered: this would answer it.
-    pub fn seek(&mut self, to: &[Position]) -> Result<()> {
-        // The library's own seek refuses a partition that stands still.
-        let of = |p: &Position| TopicPartition { topic: p.topic.clone(), partition: p.partition };
-        self.unassign(&to.iter().map(of).collect::<Vec<_>>())?;
-        self.assign(to)
-    }
-
-    /// The ends of a partition's log as the last fetch told them, without asking anyone; `None` before the first.
-    pub fn watermarks(&self, topic: &str, partition: i32) -> Option<Watermarks> {
-        let topic = text::c_string(self.client.call("read watermarks"), topic).ok()?;
-        let (mut low, mut high) = (-1, -1);
-        // SAFETY: the client is alive and both places outlive the call.
-        let code = unsafe {
-            let rk = self.client.as_ptr();
-            rd::rd_kafka_get_watermark_offsets(rk, topic.as_ptr(), partition, &raw mut low, &raw mut high)
-        };
-        // Negative is "not known".
-        (code as i32 == 0 && high >= 0).then_some(Watermarks { low: low.max(0), high })
-    }
-
-    /// The ends of a partition's log, asked from its leader.
-    pub fn query_watermarks(&self, topic: &str, partition: i32, deadline: Duration) -> Result<Watermarks> {
-        let call = "query watermarks";
-        let topic = text::c_string(self.client.call(call), topic)?;
-        let mut marks = Watermarks { low: -1, high: -1 };
-        // SAFETY: the client is alive and both places outlive the call.
-        let code = unsafe {
-            rd::rd_kafka_query_watermark_offsets(
-                self.client.as_ptr(),
-                topic.as_ptr(),
-                partition,
-                &raw mut marks.low,
-                &raw mut marks.high,
-                millis(deadline),
-            )
-        };
-        self.client.check(call, code).map(|()| marks)
-    }
-
-    /// The partitions that are assigned, with the offset of the next record of each.
-    pub fn assignment(&self) -> Vec<Position> {
-        let position = |(at, assigned): (&TopicPartition, &Assigned)| Position {
-            topic: at.topic.clone(),
-            partition: at.partition,
-            offset: assigned.next_offset,
-        };
-        self.assigned.iter().map(position).collect()
     }
 
     /// Leaves the group, so that others take over at once. Gives up after `deadline`; the group then notices by
@@ -291,23 +238,11 @@ impl BatchConsumer {
         unsafe { batches[index].records.push(message.take()) };
     }
 
-    /// Lets through what follows the partition's position: nothing twice, and nothing that isn't assigned (any more).
-    fn accept(&mut self, batch: Sorted) -> Option<PartitionRecords> {
-        let mut records = batch.records;
-        let partition = TopicPartition { topic: records.topic().clone(), partition: records.partition() };
-        let assigned = self.assigned.get_mut(&partition)?;
-        records.drop_before(assigned.next_offset);
-        assigned.next_offset = records.next_offset()?;
-        Some(records)
-    }
-
-    fn end(&mut self, message: &Fetched) -> Option<Position> {
-        let topic = self.name(message.topic_name()?);
-        Some(Position { topic, partition: message.partition(), offset: message.offset() })
-    }
-
     fn fault(&mut self, message: &Fetched) -> Option<Fault> {
         let topic = message.topic_name().map(|name| self.name(name));
+        if let Some(topic) = &topic {
+            self.suspect(topic, message.partition());
+        }
         let reason = self.client.inbox().redactor().redact(&message.error_reason());
         fault::of_message(&self.address, message.error(), topic, message.partition(), &reason)
     }
@@ -329,7 +264,7 @@ impl BatchConsumer {
         self.topics.entry(topic).or_insert_with_key(|topic| Arc::from(topic.as_str())).clone()
     }
 
-    fn list(&self, call: &'static str, partitions: &[TopicPartition]) -> Result<PartitionList> {
+    pub(super) fn list(&self, call: &'static str, partitions: &[TopicPartition]) -> Result<PartitionList> {
         PartitionList::of(self.client.call(call), partitions.iter().map(|p| (&*p.topic, p.partition, 0)))
     }
 
@@ -350,7 +285,7 @@ impl Drop for BatchConsumer {
 }
 
 /// A batch that is being filled.
-struct Sorted {
+pub(super) struct Sorted {
     handle: *mut rd::rd_kafka_topic_t,
-    records: PartitionRecords,
+    pub(super) records: PartitionRecords,
 }

@@ -10,11 +10,13 @@
 mod batch;
 mod fault;
 mod fetch;
+mod position;
 mod records;
 mod settings;
 
-pub use batch::{BatchConsumer, Polled, Watermarks};
+pub use batch::{BatchConsumer, Polled};
 pub use fault::Fault;
+pub use position::Watermarks;
 pub use records::{PartitionRecords, Record, Records};
 pub use settings::ConsumerSettings;
 
@@ -38,6 +40,13 @@ pub struct Position {
     pub partition: i32,
     /// The absolute offset of the next record.
     pub offset: i64,
+}
+
+impl Position {
+    /// Where the place is.
+    pub fn topic_partition(&self) -> TopicPartition {
+        TopicPartition { topic: self.topic.clone(), partition: self.partition }
+    }
 }
 
 /// A change of what this member of the group owns. The group waits for the answer.

@@ -63,8 +63,9 @@ impl ConsumerSettings {
             .set("enable.auto.offset.store", "false")
             // Offsets live with the caller. Below the log's start is data loss, never a silent jump.
             .set("auto.offset.reset", "error")
-            // Only the end tells how far a log with transaction markers was read.
-            .set("enable.partition.eof", "true")
+            // Errors among the records spoil the library's position, and the end of a partition would be one: see
+            // `position.rs`.
+            .set("enable.partition.eof", "false")
             .set("allow.auto.create.topics", "false")
             .set("topic.metadata.refresh.interval.ms", self.metadata_refresh_ms.to_string())
             .set("queued.max.messages.kbytes", self.queued_max_kbytes.to_string())
