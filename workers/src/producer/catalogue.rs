@@ -69,7 +69,7 @@ pub async fn sample(
     let call = format!("reading rows of `{}` in store `{}`", table.name, table.store);
     let table_sql = identifier(&table.name);
     let size = format!(
-        "SELECT (SELECT count(*) FROM (SELECT 1 FROM {table_sql} LIMIT {SAMPLE_ROWS} + 1) AS some)::text, \
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM {table_sql} LIMIT {SAMPLE_ROWS} + 1) AS counted)::text, \
          greatest(reltuples::bigint, pg_relation_size(oid) / 200)::text FROM pg_class WHERE oid = to_regclass($1)"
     );
     let size = session.rows(&call, size, &[Some(table_sql.clone())], SAMPLE_DEADLINE).await?;

@@ -19,14 +19,18 @@ impl Troubles {
 
     /// A round of this template came to nothing.
     pub fn failed(&mut self, template: &str, why: String) {
-        let entry = self.in_a_row.entry(template.to_owned()).or_default();
-        *entry = (entry.0 + 1, why);
+        let (times, told) = self.in_a_row.entry(template.to_owned()).or_default();
+        *times = times.saturating_add(1);
+        if *times <= TOLD_AFTER {
+            // Once told it stays the same: the next failures are no news.
+            *told = why;
+        }
     }
 
     /// What to tell, if anything.
     pub fn sentence(&self) -> Option<String> {
-        let (template, (times, why)) = self.in_a_row.iter().find(|(_, (times, _))| *times >= TOLD_AFTER)?;
-        Some(format!("template `{template}` has failed {times} times in a row: {why}"))
+        let (template, (_, why)) = self.in_a_row.iter().find(|(_, (times, _))| *times >= TOLD_AFTER)?;
+        Some(format!("template `{template}` fails again and again: {why}"))
     }
 }
 
