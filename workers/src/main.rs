@@ -28,7 +28,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(run(&command.role, options)));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(run(&command.role, options));
+            // The thread that waits for the end of standard input can't be interrupted: don't wait for it.
+            runtime.shutdown_background();
+            outcome
+        });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
