@@ -123,7 +123,7 @@ pub const KEYS: &[Key] = &[
         "a database that doesn't answer is said within 30 s",
     ),
     default("driver.connectTimeout", "10", "seconds, each address"),
-    default("errors.max.retries", "2", "then the task fails, so that its state says so"),
+    default("errors.max.retries", "1", "then the task fails, so that its state says so; Acequia restarts it"),
     default("retriable.restart.connector.wait.ms", "3000", "between those tries"),
     default("slot.max.retries", "3", "the slot is still held for a moment after a crash"),
     default("slot.retry.delay.ms", "3000", "between those tries"),

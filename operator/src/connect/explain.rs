@@ -46,6 +46,8 @@ pub enum Fault {
     TopicMissing,
     /// A record is longer than Kafka takes.
     RecordTooLarge,
+    /// Connect lost its Kafka for a moment and gave the task up.
+    KafkaUnreachable,
     /// None of the above.
     Other,
 }
@@ -73,6 +75,7 @@ impl Fault {
             Self::MissingPlugin => "MissingPlugin",
             Self::TopicMissing => "TopicMissing",
             Self::RecordTooLarge => "RecordTooLarge",
+            Self::KafkaUnreachable => "KafkaUnreachable",
             Self::Other => "ConnectorFailed",
         }
     }
@@ -130,6 +133,14 @@ const SIGNS: &[(&str, Fault)] = &[
     ("larger than the max message size", Fault::RecordTooLarge),
     ("not present in metadata", Fault::TopicMissing),
     ("unknown_topic_or_partition", Fault::TopicMissing),
+    ("zombie fencing", Fault::KafkaUnreachable),
+    ("failed to read to end of", Fault::KafkaUnreachable),
+    ("unrecoverable exception trying to send", Fault::KafkaUnreachable),
+    ("unrecoverable exception from producer", Fault::KafkaUnreachable),
+    ("failed to fetch offsets", Fault::KafkaUnreachable),
+    ("failed to initialize producer transactions", Fault::KafkaUnreachable),
+    ("timeoutexception", Fault::KafkaUnreachable),
+    ("producerfenced", Fault::KafkaUnreachable),
     ("connection refused", Fault::DatabaseUnreachable),
     (" refused. check that the hostname", Fault::DatabaseUnreachable),
     ("connection validation timed out", Fault::DatabaseUnreachable),
@@ -236,6 +247,9 @@ fn sentence(fault: Fault, text: &str, facts: &Facts<'_>) -> String {
         Fault::RecordTooLarge => {
             "a change is longer than Kafka takes: raise max.message.bytes of its topic and max.request.size of Connect"
                 .to_owned()
+        }
+        Fault::KafkaUnreachable => {
+            "Kafka Connect lost its Kafka for a moment and gave the connector up: it is restarted".to_owned()
         }
         Fault::NoReplicationRight
         | Fault::NoPublicationRight

@@ -13,3 +13,6 @@ pub mod trace;
 pub use client::{Client, LoginFiles};
 pub use error::{Error, FieldError};
 pub use model::{Connector, Plugin, State, Task};
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use super::settings::Settings;
 use crate::model::desired::Role;
 
 /// What a child finds in its environment when this process has it: nothing secret, nothing that differs by accident.
-const PASSED_ON: [&str; 7] =
+pub(super) const PASSED_ON: [&str; 7] =
     ["PATH", "RUST_LOG", "RUST_BACKTRACE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "ACEQUIA_CRASH_AT"];
 
 /// A running child. Dropping it closes its stdin, which it takes as the order to stop.
