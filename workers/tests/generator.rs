@@ -1,5 +1,8 @@
 //! The generator against a real PostgreSQL; see `worker/mod.rs` for how to name one.
 
+// All of it is for tests.
+#![allow(clippy::unwrap_used)]
+
 mod worker;
 
 use acequia_crds::stage_report::StageState;
@@ -102,6 +105,27 @@ async fn rows_appear_and_what_they_refer_to_exists_while_others_delete() {
         0
     );
     database.drop().await;
+}
+
+#[tokio::test]
+async fn the_same_seed_makes_the_same_rows() {
+    let Some(server) = server() else { return };
+    let mut made = Vec::new();
+    for name in ["seed_a", "seed_b"] {
+        let database = Database::create(&server, name).await;
+        let files = Files::new(&config(&database, SETUP, TEMPLATES), &server, &password());
+        let mut worker = files.start("producer", &[]);
+        worker.wait_for("at work", |report| report.records > 600);
+        assert_eq!(worker.stop(), Some(0));
+        let mut connection = database.connect().await;
+        let first = "SELECT string_agg(product_id || kind, ' ' ORDER BY id) FROM interaction WHERE id <= 30";
+        let rows: String = sqlx::query_scalar(first).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(rows.split(' ').count(), 30);
+        made.push(rows);
+        drop(connection);
+        database.drop().await;
+    }
+    assert_eq!(made[0], made[1]);
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! Releasing a replication slot of a real PostgreSQL; see `worker/mod.rs` for how to name one.
 
+// All of it is for tests.
+#![allow(clippy::unwrap_used)]
+
 mod worker;
 
 use std::process::{Command, Stdio};

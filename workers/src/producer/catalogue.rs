@@ -15,7 +15,7 @@ use crate::postgres::session::Session;
 /// How long one question may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A sample may read a large table once.
-const SAMPLE_DEADLINE: Duration = Duration::from_secs(60);
+const SAMPLE_DEADLINE: Duration = Duration::from_mins(1);
 
 /// The columns of every table that the templates name.
 pub type Catalogue = BTreeMap<Table, Columns>;

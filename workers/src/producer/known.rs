@@ -15,7 +15,7 @@ use super::value::Value;
 /// Rows kept of each table; of larger ones a random sample.
 pub const SAMPLE_ROWS: usize = 10_000;
 /// A sample older than this is taken again.
-const SAMPLE_MAX_AGE: Duration = Duration::from_secs(300);
+const SAMPLE_MAX_AGE: Duration = Duration::from_mins(5);
 /// A sample that is empty or known to be wrong is taken again after this.
 const WRONG_MAX_AGE: Duration = Duration::from_secs(1);
 /// A looked-up value is used this long, so that a fast generator doesn't ask for each row.

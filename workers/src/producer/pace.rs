@@ -62,7 +62,7 @@ mod tests {
     fn a_long_pause_is_followed_by_a_bounded_burst() {
         let start = Instant::now();
         let mut pace = Pace::new(INTERVAL, start);
-        let rounds = burst(&mut pace, start + Duration::from_secs(3_600));
+        let rounds = burst(&mut pace, start + Duration::from_hours(1));
         assert!(rounds <= CATCH_UP_ROUNDS + 2, "{rounds}");
         assert!(rounds >= CATCH_UP_ROUNDS, "{rounds}");
     }

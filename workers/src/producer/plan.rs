@@ -292,13 +292,12 @@ impl<'a> Planner<'a> {
         let uses = decided.uses.entry((table.clone(), column.to_owned())).or_default();
         let before = decided.drawn.iter().filter(|(other, _)| other == table).nth(*uses).map(|(_, row)| *row);
         *uses += 1;
-        let row = match before {
-            Some(row) => row,
-            None => {
-                let row = self.known.pick(table, self.rng)?;
-                decided.drawn.push((table.clone(), row));
-                row
-            }
+        let row = if let Some(row) = before {
+            row
+        } else {
+            let row = self.known.pick(table, self.rng)?;
+            decided.drawn.push((table.clone(), row));
+            row
         };
         let place = self.known.columns(table).iter().position(|known| known == column)?;
         row.get(place).cloned()

@@ -9,7 +9,7 @@ use crate::postgres::fault::PostgresError;
 use crate::postgres::session::Session;
 
 /// How long a setup may take, waiting for another generator's included.
-const SETUP_DEADLINE: Duration = Duration::from_secs(600);
+const SETUP_DEADLINE: Duration = Duration::from_mins(10);
 /// How long the small statements around it may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Held by whoever runs a setup in this database: "acequia" in ASCII.

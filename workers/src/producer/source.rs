@@ -122,7 +122,7 @@ impl Draw {
         match self {
             Self::Int(min, max) => Value::Int(rng.i64(min..=max)),
             Self::Decimal { low, high, scale } => Value::Decimal(Decimal::new(rng.i64(low..=high), *scale)),
-            Self::Choice(values) => Value::Text(weighted(values, rng).map(String::clone).unwrap_or_default()),
+            Self::Choice(values) => Value::Text(weighted(values, rng).cloned().unwrap_or_default()),
             Self::Fake(fake) => Value::Text(fake.draw(rng)),
         }
     }

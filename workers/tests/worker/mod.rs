@@ -3,8 +3,8 @@
 //! `ACEQUIA_TEST_POSTGRES` names the server: `postgres://user:password@host:port/database`, a user who may create
 //! databases. Without it these tests do nothing.
 
-// Each test binary uses its own part of this.
-#![allow(dead_code)]
+// Each test binary uses its own part of this, and all of it is for tests.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
