@@ -34,6 +34,9 @@ pub enum InvalidDuration {
 }
 
 impl Duration {
+    /// How one looks, for schemas.
+    pub const PATTERN: &str = "^[0-9]{1,9}(ms|[smhd])$";
+
     /// From whole milliseconds.
     pub const fn from_ms(ms: u64) -> Self {
         Self { ms }
@@ -134,7 +137,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^[0-9]{1,9}(ms|[smhd])$"})
+        json_schema!({"type": "string", "pattern": Duration::PATTERN})
     }
 }
 

@@ -10,6 +10,6 @@ use super::text;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connect {
     /// Address of its REST API. Example: `http://connect:8083`.
-    #[schemars(with = "text::Short", regex(pattern = "^https?://[^/@]+/?$"))]
+    #[schemars(with = "text::Short", regex(pattern = text::CONNECT_URL))]
     pub url: String,
 }

@@ -77,7 +77,7 @@ impl Access {
 #[schemars(extend("x-kubernetes-validations" = crate::rules::ENDPOINT))]
 pub struct Endpoint {
     /// Example: `/api/top_pizzas`.
-    #[schemars(with = "text::Short", regex(pattern = "^/api/[a-zA-Z0-9/_-]+$"))]
+    #[schemars(with = "text::Short", regex(pattern = text::ENDPOINT_PATH))]
     pub path: String,
     /// Name of a store.
     #[schemars(with = "text::NameRef")]
@@ -95,7 +95,7 @@ pub struct Endpoint {
     pub parameters: Vec<Parameter>,
     /// Sorts the answer, where the store cannot. Example: `sold desc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<text::Short>", regex(pattern = "^[a-z_][a-z0-9_]{0,62}( (asc|desc))?$"))]
+    #[schemars(with = "Option<text::Short>", regex(pattern = text::ORDER_BY))]
     pub order_by: Option<String>,
     /// Cuts the answer, after `orderBy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

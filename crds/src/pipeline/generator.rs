@@ -49,7 +49,7 @@ impl Generator {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GeneratorSetup {
-    /// ConfigMap; its keys are `<store>.sql`, each run in that store.
+    /// ConfigMap; its keys are `<store>.sql`, each run once in that store, in one transaction; a changed text is reported, not run.
     #[schemars(with = "text::ObjectName")]
     pub config_map: String,
 }

@@ -128,7 +128,7 @@ impl Debezium {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CapturedTable {
     /// `schema.table`. Example: `public.orders`.
-    #[schemars(with = "String", regex(pattern = "^[a-z_][a-z0-9_]{0,62}\\.[a-z_][a-z0-9_]{0,62}$"))]
+    #[schemars(with = "String", regex(pattern = text::QUALIFIED_TABLE))]
     pub table: String,
     /// Name of a topic.
     #[schemars(with = "text::TopicRef")]
@@ -167,7 +167,7 @@ impl Snapshot {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connector {
     /// Its Java class; the administrator has to allow it.
-    #[schemars(with = "text::Short", regex(pattern = "^[A-Za-z0-9_.$]+$"))]
+    #[schemars(with = "text::Short", regex(pattern = text::CLASS))]
     pub class: String,
     /// Its settings.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -233,7 +233,7 @@ pub struct Cursor {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Http {
     /// The address; `{n}` stands for the number of `iterate`.
-    #[schemars(with = "text::Long", regex(pattern = "^https?://"))]
+    #[schemars(with = "text::Long", regex(pattern = text::HTTP_URL))]
     pub url: String,
     /// Numbers to put into the address. Default: always the same address.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,18 @@ pub const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 pub const IDENTIFIER: &str = "^[a-z_][a-z0-9_]{0,62}$";
 /// What Kafka allows in the name of a topic.
 pub const TOPIC: &str = "^[a-zA-Z0-9._-]+$";
+/// An HTTP address.
+pub const HTTP_URL: &str = "^https?://";
+/// An HTTP address without a path and without credentials.
+pub const CONNECT_URL: &str = "^https?://[^/@]+/?$";
+/// A table with its schema.
+pub const QUALIFIED_TABLE: &str = "^[a-z_][a-z0-9_]{0,62}\\.[a-z_][a-z0-9_]{0,62}$";
+/// The path of an endpoint of the gateway.
+pub const ENDPOINT_PATH: &str = "^/api/[a-zA-Z0-9/_-]+$";
+/// A column and a direction.
+pub const ORDER_BY: &str = "^[a-z_][a-z0-9_]{0,62}( (asc|desc))?$";
+/// The name of a Java class.
+pub const CLASS: &str = "^[A-Za-z0-9_.$]+$";
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $($constraint:tt)*) => {
