@@ -99,6 +99,7 @@ fn what_is_not_json_to_its_end_has_no_value() {
         "{\"id\": 7, \"x\": tru}",
         "{\"id\": 7, \"x\": \"\\x\"}",
         "{\"id\": 7, \"x\": \"a\nb\"}",
+        "{\"id\": 7, \"x\": \"twelve bytes\u{1f}and more than eight\"}",
         "{\"id\": 1.}",
         "{\"id\": 1e}",
         "{\"id\": 7, \"x\": \"\\u12g4\"}",

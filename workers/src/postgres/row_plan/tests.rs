@@ -70,6 +70,10 @@ fn numeric_text(bytes: &[u8]) -> String {
     let whole = (0..=weight).map(|at| four(group(at))).collect::<Vec<_>>().concat();
     let fraction = (1..=scale as i32 / 4 + 1).map(|at| four(group(weight + at))).collect::<Vec<_>>().concat();
     let whole = whole.trim_start_matches('0');
+    assert!(
+        fraction[scale..].bytes().all(|digit| digit == b'0'),
+        "no digits beyond the scale: {fraction} {scale}"
+    );
     let point = if scale > 0 { "." } else { "" };
     let minus = if sign == 0x4000 { "-" } else { "" };
     format!("{minus}{}{point}{}", if whole.is_empty() { "0" } else { whole }, &fraction[..scale])
