@@ -165,10 +165,9 @@ impl Call<'_> {
             | code::GROUP_AUTHORIZATION_FAILED
             | code::CLUSTER_AUTHORIZATION_FAILED
             | code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => KafkaError::Denied { call, address, reason },
-            code::FENCED_INSTANCE_ID
-            | code::PRODUCER_FENCED
-            | code::FENCED
-            | code::INVALID_PRODUCER_EPOCH => KafkaError::Fenced { call, address, reason },
+            code::FENCED_INSTANCE_ID | code::PRODUCER_FENCED | code::FENCED => {
+                KafkaError::Fenced { call, address, reason }
+            }
             code::FATAL => KafkaError::Fatal { call, address, reason },
             _ => KafkaError::Broker { call, address, code, reason },
         }
@@ -204,6 +203,7 @@ pub(crate) mod code {
     pub const SSL: i32 = -181;
     pub const ASSIGN_PARTITIONS: i32 = -175;
     pub const AUTHENTICATION: i32 = -169;
+    pub const NO_ENTRY: i32 = -156;
     pub const NO_OFFSET: i32 = -168;
     pub const TIMED_OUT_QUEUE: i32 = -166;
     pub const FATAL: i32 = -150;
@@ -213,6 +213,7 @@ pub(crate) mod code {
     pub const NONE: i32 = 0;
     pub const OFFSET_OUT_OF_RANGE: i32 = 1;
     pub const UNKNOWN_TOPIC_OR_PART: i32 = 3;
+    pub const LEADER_NOT_AVAILABLE: i32 = 5;
     pub const ILLEGAL_GENERATION: i32 = 22;
     pub const UNKNOWN_MEMBER_ID: i32 = 25;
     pub const REBALANCE_IN_PROGRESS: i32 = 27;
@@ -220,7 +221,6 @@ pub(crate) mod code {
     pub const GROUP_AUTHORIZATION_FAILED: i32 = 30;
     pub const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
     pub const UNSUPPORTED_SASL_MECHANISM: i32 = 33;
-    pub const INVALID_PRODUCER_EPOCH: i32 = 47;
     pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i32 = 53;
     pub const SASL_AUTHENTICATION_FAILED: i32 = 58;
     pub const GROUP_ID_NOT_FOUND: i32 = 69;

@@ -14,6 +14,9 @@ use crate::error::{Call, KafkaError, Result, code};
 use crate::native::logs;
 use crate::secret::Redactor;
 
+/// How long one step of an abort may block.
+const ABORT_SLICE: Duration = Duration::from_millis(50);
+
 /// Settings of a [`Producer`]. [`ProducerSettings::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerSettings {
@@ -189,23 +192,35 @@ impl Producer {
         let started = Instant::now();
         // The library's own flush polls every 100 ms, so each commit would take that long.
         self.drain(call, deadline)?;
-        if let Some(undelivered) = self.deliveries().take_first() {
-            return Err(KafkaError::MustAbort {
-                call,
-                address: self.address.clone(),
-                reason: undelivered.error.to_string(),
+        if let Some(Undelivered { error, .. }) = self.deliveries().take_first() {
+            return Err(match error {
+                KafkaError::Fenced { .. } | KafkaError::Fatal { .. } => error,
+                _ => KafkaError::MustAbort { call, address: self.address.clone(), reason: error.to_string() },
             });
         }
         let left = deadline.saturating_sub(started.elapsed());
         self.transaction(call, self.native.commit_transaction(left), deadline)
     }
 
-    /// Throws away the open transaction.
+    /// Throws away the open transaction. A producer that was fenced learns it here at the latest.
     pub fn abort_transaction(&self, deadline: Duration) -> Result<()> {
-        let aborted = self.native.abort_transaction(deadline);
-        // What couldn't be delivered went with the transaction.
-        self.take_undelivered();
-        self.transaction("abort a transaction", aborted, deadline)
+        let call = "abort a transaction";
+        let started = Instant::now();
+        loop {
+            let left = deadline.saturating_sub(started.elapsed());
+            // The library throws away what is queued, then waits for delivery reports that only our own polls take;
+            // called again it goes on where it was.
+            let aborted = self.native.abort_transaction(left.min(ABORT_SLICE));
+            // What couldn't be delivered went with the transaction.
+            while self.native.in_flight_count() > 0 && started.elapsed() < deadline {
+                self.native.poll(Duration::from_millis(1));
+            }
+            self.take_undelivered();
+            match &aborted {
+                Err(Native::Transaction(error)) if error.is_retriable() && !left.is_zero() => {}
+                _ => return self.transaction(call, aborted, deadline),
+            }
+        }
     }
 
     fn drain(&self, call: &'static str, deadline: Duration) -> Result<()> {
@@ -243,7 +258,7 @@ impl Producer {
     /// A fenced producer is told from other ends by the error that came first.
     fn fatal_code(&self) -> i32 {
         match self.native.client().fatal_error().map(|(first, _)| first as i32) {
-            Some(code @ (code::PRODUCER_FENCED | code::FENCED | code::INVALID_PRODUCER_EPOCH)) => code,
+            Some(code @ (code::PRODUCER_FENCED | code::FENCED)) => code,
             _ => code::FATAL,
         }
     }

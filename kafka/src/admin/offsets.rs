@@ -1,6 +1,6 @@
 //! Offsets: the ends of logs, and how far groups have read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rdkafka::bindings as rd;
 
 use super::Admin;
 use super::request::{Objects, array, object_error};
-use crate::error::Result;
+use crate::error::{KafkaError, Result, code};
 use crate::native::partition_list::{self, PartitionList};
 
 /// Which end of a log.
@@ -57,9 +57,15 @@ impl Admin {
         let elements = partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition, spec as i64));
         let list = PartitionList::of(self.call(LIST), elements)?;
         // SAFETY: client, list and options are alive; the list is copied.
-        let event = self.ask(LIST, deadline, |queue| unsafe {
+        let asked = self.ask(LIST, deadline, |queue| unsafe {
             rd::rd_kafka_ListOffsets(self.client.as_ptr(), list.as_ptr(), options.as_ptr(), queue);
-        })?;
+        });
+        let event = match asked {
+            Err(error) if error.code() == Some(code::NO_ENTRY) => {
+                return Err(self.why_no_leaders(partitions, deadline)?);
+            }
+            asked => asked?,
+        };
         let mut count = 0;
         // SAFETY: the result lives as long as the event.
         let found: Vec<_> = unsafe {
@@ -110,6 +116,19 @@ impl Admin {
         // A negative offset stands for "nothing committed".
         found.retain(|element| element.error != 0 || element.offset >= 0);
         self.without_errors(GROUP, found)
+    }
+
+    /// The library answers the same whether topics are missing or only their leaders.
+    fn why_no_leaders(&self, partitions: &[(String, i32)], deadline: Duration) -> Result<KafkaError> {
+        let names: BTreeSet<_> = partitions.iter().map(|(topic, _)| topic.clone()).collect();
+        let names: Vec<_> = names.into_iter().collect();
+        let found = self.describe_topics(&names, deadline)?;
+        Ok(match names.iter().find(|name| !found.contains_key(*name)) {
+            Some(name) => {
+                self.call(LIST).failed(code::UNKNOWN_TOPIC_OR_PART, format!("topic {name} doesn't exist"))
+            }
+            None => self.call(LIST).failed(code::LEADER_NOT_AVAILABLE, "no partition has a leader"),
+        })
     }
 
     fn without_errors(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_char;
 use std::ptr::{self, NonNull};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 
@@ -47,6 +47,9 @@ pub struct NewTopic {
     /// Configuration that differs from the broker's.
     pub config: BTreeMap<String, String>,
 }
+
+/// How often a change is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 const DESCRIBE: &str = "describe topics";
 const LIST: &str = "list topics";
@@ -124,7 +127,8 @@ impl Admin {
         }
     }
 
-    /// Creates topics in one request, or, with `validate_only`, asks whether they could be created.
+    /// Creates topics in one request, or, with `validate_only`, asks whether they could be created. Returns when the
+    /// created topics can be seen and have leaders (a controller answers earlier), or at the deadline.
     pub fn create_topics(
         &self,
         topics: &[NewTopic],
@@ -134,6 +138,7 @@ impl Admin {
         if topics.is_empty() {
             return Ok(PerName::new());
         }
+        let started = Instant::now();
         let options =
             self.options(CREATE, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline)?;
         self.wait_for_the_controller(CREATE, &options, deadline)?;
@@ -151,20 +156,28 @@ impl Admin {
         })?;
         let mut count = 0;
         // SAFETY: the result lives as long as the event.
-        unsafe {
+        let outcome = unsafe {
             let result = rd::rd_kafka_event_CreateTopics_result(event.as_ptr());
-            Ok(topic_results(array(
+            topic_results(array(
                 rd::rd_kafka_CreateTopics_result_topics(result, &raw mut count).cast_const(),
                 count,
-            )))
+            ))
+        };
+        if !validate_only {
+            let led = |topic: Option<&Topic>| {
+                topic.is_some_and(|t| t.partitions.iter().all(|p| p.leader.is_some()))
+            };
+            self.wait_until_seen(&outcome, deadline.saturating_sub(started.elapsed()), |_, topic| led(topic));
         }
+        Ok(outcome)
     }
 
-    /// Raises the number of partitions to the given totals.
+    /// Raises the number of partitions to the given totals. Returns when the new ones can be seen, or at the deadline.
     pub fn create_partitions(&self, totals: &[(String, i32)], deadline: Duration) -> Result<PerName> {
         if totals.is_empty() {
             return Ok(PerName::new());
         }
+        let started = Instant::now();
         let options =
             self.options(GROW, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, deadline)?;
         self.wait_for_the_controller(GROW, &options, deadline)?;
@@ -188,18 +201,26 @@ impl Admin {
         })?;
         let mut count = 0;
         // SAFETY: the result lives as long as the event.
-        unsafe {
+        let outcome = unsafe {
             let result = rd::rd_kafka_event_CreatePartitions_result(event.as_ptr());
             let topics = rd::rd_kafka_CreatePartitions_result_topics(result, &raw mut count);
-            Ok(topic_results(array(topics.cast_const(), count)))
-        }
+            topic_results(array(topics.cast_const(), count))
+        };
+        let wanted: BTreeMap<_, _> = totals.iter().map(|(name, total)| (name.as_str(), *total)).collect();
+        self.wait_until_seen(&outcome, deadline.saturating_sub(started.elapsed()), |name, topic| {
+            let count = topic.map_or(0, |topic| i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
+            wanted.get(name).is_none_or(|wanted| count >= *wanted)
+        });
+        Ok(outcome)
     }
 
-    /// Deletes topics by name. Compare ids first: the name may belong to another topic by now.
+    /// Deletes topics by name. Compare ids first: the name may belong to another topic by now. Returns when they can't
+    /// be seen any more, or at the deadline.
     pub fn delete_topics(&self, names: &[String], deadline: Duration) -> Result<PerName> {
         if names.is_empty() {
             return Ok(PerName::new());
         }
+        let started = Instant::now();
         let options =
             self.options(DELETE, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETETOPICS, deadline)?;
         self.wait_for_the_controller(DELETE, &options, deadline)?;
@@ -217,12 +238,37 @@ impl Admin {
         })?;
         let mut count = 0;
         // SAFETY: the result lives as long as the event.
-        unsafe {
+        let outcome = unsafe {
             let result = rd::rd_kafka_event_DeleteTopics_result(event.as_ptr());
-            Ok(topic_results(array(
+            topic_results(array(
                 rd::rd_kafka_DeleteTopics_result_topics(result, &raw mut count).cast_const(),
                 count,
-            )))
+            ))
+        };
+        self.wait_until_seen(&outcome, deadline.saturating_sub(started.elapsed()), |_, topic| {
+            topic.is_none()
+        });
+        Ok(outcome)
+    }
+
+    /// Waits until each topic that was changed looks as wanted to the brokers, which learn of it a moment after the
+    /// controller. A wait in vain isn't an error: the change is made.
+    fn wait_until_seen(
+        &self,
+        changed: &PerName,
+        deadline: Duration,
+        looks_right: impl Fn(&str, Option<&Topic>) -> bool,
+    ) {
+        let started = Instant::now();
+        let names: Vec<_> =
+            changed.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(name, _)| name.clone()).collect();
+        loop {
+            let left = deadline.saturating_sub(started.elapsed());
+            match self.describe_topics(&names, left) {
+                Ok(seen) if names.iter().all(|name| looks_right(name, seen.get(name))) => return,
+                _ if left <= LOOK_AGAIN => return,
+                _ => std::thread::sleep(LOOK_AGAIN),
+            }
         }
     }
 

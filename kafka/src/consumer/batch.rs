@@ -244,7 +244,8 @@ impl BatchConsumer {
             self.suspect(topic, message.partition());
         }
         let reason = self.client.inbox().redactor().redact(&message.error_reason());
-        fault::of_message(&self.address, message.error(), topic, message.partition(), &reason)
+        let fatal = self.client.fatal_error();
+        fault::of_message(&self.address, message.error(), topic, message.partition(), &reason, fatal.as_ref())
     }
 
     fn rebalance(&mut self, change: Rebalanced) -> Rebalance {

@@ -45,8 +45,10 @@ pub(super) fn of_message(
     topic: Option<Arc<str>>,
     partition: i32,
     reason: &str,
+    fatal: Option<&(i32, String)>,
 ) -> Option<Fault> {
     match (number, topic) {
+        (code::FATAL, _) => Some(of_fatal(Call { name: CALL, address }, reason, fatal)),
         (code::PARTITION_EOF, _) => None,
         (code::AUTO_OFFSET_RESET | code::OFFSET_OUT_OF_RANGE, Some(topic)) => {
             Some(Fault::OutOfRange { topic, partition })
@@ -60,6 +62,17 @@ pub(super) fn of_message(
             let error = Call { name: CALL, address }.failed(number, format!("{about}{reason}"));
             Some(of_error(error))
         }
+    }
+}
+
+/// The library calls every end of the client "fatal"; the client's first fatal error says which it was.
+fn of_fatal(call: Call<'_>, reason: &str, fatal: Option<&(i32, String)>) -> Fault {
+    match fatal {
+        Some((code::FENCED_INSTANCE_ID, reason)) => {
+            Fault::Fenced(call.failed(code::FENCED_INSTANCE_ID, reason.as_str()))
+        }
+        Some((_, reason)) => Fault::Other(call.failed(code::FATAL, reason.as_str())),
+        None => Fault::Other(call.failed(code::FATAL, reason)),
     }
 }
 
@@ -97,13 +110,7 @@ pub(super) fn of_reports(
                 let reason = last_outage.clone().unwrap_or(reason);
                 faults.push(Fault::Unreachable(call.failed(number, reason)));
             }
-            code::FATAL => match fatal {
-                Some((code::FENCED_INSTANCE_ID, reason)) => {
-                    faults.push(Fault::Fenced(call.failed(code::FENCED_INSTANCE_ID, reason)));
-                }
-                Some((_, reason)) => faults.push(Fault::Other(call.failed(code::FATAL, reason))),
-                None => faults.push(Fault::Other(call.failed(number, reason))),
-            },
+            code::FATAL => faults.push(of_fatal(call, &reason, fatal)),
             _ => faults.push(of_error(call.failed(number, reason))),
         }
     }
@@ -154,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_offset_that_is_gone_names_its_partition() {
-        let fault = of_message("kafka:9092", code::AUTO_OFFSET_RESET, Some("orders".into()), 2, "");
+        let fault = of_message("kafka:9092", code::AUTO_OFFSET_RESET, Some("orders".into()), 2, "", None);
         assert_eq!(fault, Some(Fault::OutOfRange { topic: "orders".into(), partition: 2 }));
     }
 }
