@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::diagnose::Logins;
 use super::error::{Error, FieldError};
 use super::model::{Connector, InfoAnswer, ListEntry, Plugin, StatusAnswer};
 use super::redact::redact;
@@ -24,12 +25,13 @@ pub struct LoginFiles {
     pub password: PathBuf,
 }
 
-/// One Connect cluster.
+/// One Connect cluster. Clones share connections and what the last logins told.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: Http,
     url: String,
     login: Option<LoginFiles>,
+    pub(super) logins: Logins,
 }
 
 impl Client {
@@ -46,7 +48,7 @@ impl Client {
             return Err(Error::InvalidUrl { url: redact(&url) });
         }
         match Http::new(call_deadline) {
-            Ok(http) => Ok(Self { http, url, login }),
+            Ok(http) => Ok(Self { http, url, login, logins: Logins::default() }),
             Err(failure) => Err(Error::Unreachable { url, reason: failure.to_string() }),
         }
     }
@@ -55,9 +57,8 @@ impl Client {
     pub async fn health(&self) -> Result<(), Error> {
         let answer = self.call(Verb::Get, "/health", None).await?;
         match answer.status {
-            200 => Ok(()),
-            // A Connect before 3.9 has no such endpoint; that it answers is what can be known.
-            404 => Ok(()),
+            // A Connect before 3.9 has no such endpoint (404); that it answers is what can be known.
+            200 | 404 => Ok(()),
             _ => Err(self.failure(&answer)),
         }
     }

@@ -32,6 +32,8 @@ pub enum Fault {
     NoPublicationRight,
     /// The role doesn't own a captured table, so it may not publish it.
     NotOwner,
+    /// The publication was made by another role.
+    PublicationNotOwned,
     /// The role may not read a captured table.
     NoSelectRight,
     /// Another connection reads the slot.
@@ -48,6 +50,8 @@ pub enum Fault {
     RecordTooLarge,
     /// Connect lost its Kafka for a moment and gave the task up.
     KafkaUnreachable,
+    /// It has no task yet. That is normal for a moment.
+    Starting,
     /// None of the above.
     Other,
 }
@@ -68,6 +72,7 @@ impl Fault {
             Self::NoReplicationRight => "NoReplicationRight",
             Self::NoPublicationRight => "NoPublicationRight",
             Self::NotOwner => "NotTableOwner",
+            Self::PublicationNotOwned => "PublicationNotOwned",
             Self::NoSelectRight => "NoSelectRight",
             Self::SlotInUse => "SlotInUse",
             Self::NoSlotLeft => "NoSlotLeft",
@@ -76,6 +81,7 @@ impl Fault {
             Self::TopicMissing => "TopicMissing",
             Self::RecordTooLarge => "RecordTooLarge",
             Self::KafkaUnreachable => "KafkaUnreachable",
+            Self::Starting => "ConnectorStarting",
             Self::Other => "ConnectorFailed",
         }
     }
@@ -112,6 +118,7 @@ const SIGNS: &[(&str, Fault)] = &[
     ("permission denied to start wal sender", Fault::NoReplicationRight),
     ("permission denied to create replication slot", Fault::NoReplicationRight),
     ("permission denied to use replication slots", Fault::NoReplicationRight),
+    ("must be owner of publication", Fault::PublicationNotOwned),
     ("must be owner of", Fault::NotOwner),
     ("permission denied for database", Fault::NoPublicationRight),
     ("permission denied for", Fault::NoSelectRight),
@@ -129,7 +136,7 @@ const SIGNS: &[(&str, Fault)] = &[
     ("ssl error", Fault::TlsFailed),
     ("pkix path", Fault::TlsFailed),
     ("recordtoolarge", Fault::RecordTooLarge),
-    ("larger than the maximum request size", Fault::RecordTooLarge),
+    ("max.request.size", Fault::RecordTooLarge),
     ("larger than the max message size", Fault::RecordTooLarge),
     ("not present in metadata", Fault::TopicMissing),
     ("unknown_topic_or_partition", Fault::TopicMissing),
@@ -157,6 +164,12 @@ const SIGNS: &[(&str, Fault)] = &[
 pub fn explain(text: &str, config: &BTreeMap<String, String>) -> Explanation {
     let fault = recognise(text);
     Explanation { fault, sentence: sentence(fault, text, &Facts { config }) }
+}
+
+/// What it means that a connector runs and has no task. Normal for a moment; but Debezium waits up to half an hour
+/// where PostgreSQL gives it no usable slot.
+pub fn starting(config: &BTreeMap<String, String>) -> Explanation {
+    Explanation { fault: Fault::Starting, sentence: sentence(Fault::Starting, "", &Facts { config }) }
 }
 
 fn recognise(text: &str) -> Fault {
@@ -198,7 +211,43 @@ impl Facts<'_> {
 }
 
 fn sentence(fault: Fault, text: &str, facts: &Facts<'_>) -> String {
-    let (server, database, slot) = (facts.server(), facts.database(), facts.get("slot.name"));
+    match fault {
+        Fault::WrongPassword
+        | Fault::SecretNotFound
+        | Fault::UnknownHost
+        | Fault::DatabaseUnreachable
+        | Fault::NoDatabase
+        | Fault::TlsFailed => connection_sentence(fault, facts),
+        Fault::NotLogical | Fault::SlotInUse | Fault::NoSlotLeft | Fault::PositionLost | Fault::Starting => {
+            slot_sentence(fault, facts)
+        }
+        Fault::TableMissing | Fault::NoReplicaIdentity => tables_sentence(fault, text, facts),
+        Fault::NoReplicationRight
+        | Fault::NoPublicationRight
+        | Fault::NotOwner
+        | Fault::PublicationNotOwned
+        | Fault::NoSelectRight => rights_sentence(fault, facts),
+        Fault::MissingPlugin => format!(
+            "Kafka Connect has no class {}: install the plug-in on its workers and restart them",
+            facts.get("connector.class")
+        ),
+        Fault::TopicMissing => "a topic that the connector writes doesn't exist: declare it in topics".to_owned(),
+        Fault::RecordTooLarge => {
+            "a change is longer than Kafka takes: raise max.message.bytes of its topic and max.request.size of Connect"
+                .to_owned()
+        }
+        Fault::KafkaUnreachable => {
+            "Kafka Connect lost its Kafka for a moment and gave the connector up: it is restarted".to_owned()
+        }
+        Fault::Other if text.trim().is_empty() => {
+            "the connector failed and gives no reason; see Connect's log".to_owned()
+        }
+        Fault::Other => format!("the connector failed: {text}"),
+    }
+}
+
+fn connection_sentence(fault: Fault, facts: &Facts<'_>) -> String {
+    let (server, database) = (facts.server(), facts.database());
     match fault {
         Fault::WrongPassword => format!(
             "PostgreSQL at {server} refuses name or password for database {database}: correct the keys username and \
@@ -212,20 +261,29 @@ fn sentence(fault: Fault, text: &str, facts: &Facts<'_>) -> String {
         Fault::UnknownHost => {
             format!("Kafka Connect can't resolve or reach {server}: correct host and port of the store")
         }
-        Fault::DatabaseUnreachable => {
-            format!("PostgreSQL at {server} doesn't accept connections: start it, or correct host and port of the store")
-        }
         Fault::NoDatabase => {
-            format!("PostgreSQL at {server} has no database {database}: create it, or correct the store's database")
+            format!(
+                "PostgreSQL at {server} has no database {database}: create it, or correct the store's database"
+            )
         }
         Fault::TlsFailed => format!(
             "the encrypted connection to PostgreSQL at {server} fails: check sslMode ({}) and caSecret of the store",
             facts.get("database.sslmode")
         ),
+        _ => {
+            format!(
+                "PostgreSQL at {server} doesn't accept connections: start it, or correct host and port of the store"
+            )
+        }
+    }
+}
+
+fn slot_sentence(fault: Fault, facts: &Facts<'_>) -> String {
+    let (server, slot) = (facts.server(), facts.get("slot.name"));
+    match fault {
         Fault::NotLogical => format!(
             "PostgreSQL at {server} doesn't write what change capture needs: set wal_level = logical and restart it"
         ),
-        Fault::TableMissing | Fault::NoReplicaIdentity => tables_sentence(fault, text, facts),
         Fault::SlotInUse => format!(
             "another connection reads replication slot {slot} on {server}: end it, or wait until PostgreSQL notices \
              that it is gone (wal_sender_timeout)"
@@ -239,24 +297,10 @@ fn sentence(fault: Fault, text: &str, facts: &Facts<'_>) -> String {
              dropped or ran out of log (max_slot_wal_keep_size). Rows changed meanwhile are missing: remove the \
              source from the manifest and add it again, which reads all tables anew"
         ),
-        Fault::MissingPlugin => format!(
-            "Kafka Connect has no class {}: install the plug-in on its workers and restart them",
-            facts.get("connector.class")
+        _ => format!(
+            "the connector starts. If that lasts, PostgreSQL at {server} gives it no usable slot: a transaction that \
+             is open for long blocks it, or slot {slot} has lost its log (wal_status in pg_replication_slots)"
         ),
-        Fault::TopicMissing => "a topic that the connector writes doesn't exist: declare it in topics".to_owned(),
-        Fault::RecordTooLarge => {
-            "a change is longer than Kafka takes: raise max.message.bytes of its topic and max.request.size of Connect"
-                .to_owned()
-        }
-        Fault::KafkaUnreachable => {
-            "Kafka Connect lost its Kafka for a moment and gave the connector up: it is restarted".to_owned()
-        }
-        Fault::NoReplicationRight
-        | Fault::NoPublicationRight
-        | Fault::NotOwner
-        | Fault::NoSelectRight => rights_sentence(fault, facts),
-        Fault::Other if text.trim().is_empty() => "the connector failed and gives no reason; see Connect's log".to_owned(),
-        Fault::Other => format!("the connector failed: {text}"),
     }
 }
 
@@ -298,6 +342,10 @@ fn rights_sentence(fault: Fault, facts: &Facts<'_>) -> String {
             "the role of the store may not publish {}: PostgreSQL lets only the owner do it; make the role a member \
              of the owner, or ALTER TABLE … OWNER TO it",
             facts.tables()
+        ),
+        Fault::PublicationNotOwned => format!(
+            "publication {} in database {database} belongs to another role: drop it, and the connector makes its own",
+            facts.get("publication.name")
         ),
         _ => format!(
             "the role of the store may not read all of {} in database {database}: GRANT SELECT on them, and USAGE on \

@@ -4,6 +4,7 @@
 //! one sentence with a fix; [`redact`] keeps what Connect echoes from carrying a secret further.
 
 mod client;
+mod diagnose;
 mod error;
 pub mod explain;
 mod model;
@@ -14,5 +15,7 @@ pub use client::{Client, LoginFiles};
 pub use error::{Error, FieldError};
 pub use model::{Connector, Plugin, State, Task};
 
+#[cfg(test)]
+mod explain_tests;
 #[cfg(test)]
 mod tests;

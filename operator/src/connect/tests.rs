@@ -63,7 +63,7 @@ async fn the_list_has_names_states_and_causes() {
 
 #[tokio::test]
 async fn a_call_that_hangs_ends_at_its_deadline() {
-    let late = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+    let late = ResponseTemplate::new(200).set_delay(Duration::from_mins(1));
     let server = server("GET", "/connector-plugins", late).await;
     let started = Instant::now();
     let error = client(&server).plugins().await.unwrap_err();
@@ -75,7 +75,7 @@ async fn a_call_that_hangs_ends_at_its_deadline() {
 #[tokio::test]
 async fn a_change_that_was_made_although_its_answer_was_late_can_be_repeated() {
     let server = MockServer::start().await;
-    let late = ResponseTemplate::new(201).set_delay(Duration::from_secs(60)).set_body_json(json!({}));
+    let late = ResponseTemplate::new(201).set_delay(Duration::from_mins(1)).set_body_json(json!({}));
     let put = Mock::given(method("PUT")).and(path("/connectors/a/config"));
     put.respond_with(late).up_to_n_times(1).mount(&server).await;
     let put = Mock::given(method("PUT")).and(path("/connectors/a/config"));
@@ -100,7 +100,8 @@ async fn a_rebalance_is_told_from_a_failure() {
 
 #[tokio::test]
 async fn a_failure_says_why_without_the_secret_in_it() {
-    let server = server("PUT", "/connectors/a/pause", answer(500, "x.Y: no: token=c4n4ry\n\tat a.b(C)")).await;
+    let server =
+        server("PUT", "/connectors/a/pause", answer(500, "x.Y: no: token=c4n4ry\n\tat a.b(C)")).await;
     let error = client(&server).pause("a").await.unwrap_err();
     assert_eq!(error.to_string(), "Kafka Connect failed (status 500): no: token=[redacted]");
 }
@@ -135,7 +136,8 @@ fn an_address_that_cannot_be_one_is_refused_without_its_login() {
 
 #[tokio::test]
 async fn a_refused_configuration_names_its_fields() {
-    let server = server("PUT", "/connectors/a/config", answer(400, "Connector configuration is invalid …")).await;
+    let server =
+        server("PUT", "/connectors/a/config", answer(400, "Connector configuration is invalid …")).await;
     let validated = json!({"name": "io.x.C", "error_count": 1, "configs": [
         {"definition": {}, "value": {"name": "database.hostname", "value": "c4n4ry", "errors": ["no such host"]}},
         {"definition": {}, "value": {"name": "tasks.max", "value": "1", "errors": []}},
@@ -162,7 +164,8 @@ async fn a_class_that_is_not_installed_is_named_with_those_that_are() {
 #[tokio::test]
 async fn the_login_is_read_from_files_and_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let login = LoginFiles { username: folder.path().join("username"), password: folder.path().join("password") };
+    let login =
+        LoginFiles { username: folder.path().join("username"), password: folder.path().join("password") };
     let server = MockServer::start().await;
     Mock::given(wiremock::matchers::basic_auth("ops", "s3cret"))
         .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
@@ -188,4 +191,49 @@ async fn a_name_with_odd_characters_stays_one_path_segment() {
 async fn deleting_what_is_not_there_is_fine() {
     let server = MockServer::start().await;
     assert_eq!(client(&server).delete("a").await, Ok(()));
+}
+
+fn debezium() -> Connector {
+    let class = acequia_crds::debezium_keys::CONNECTOR_CLASS.to_owned();
+    let config = BTreeMap::from([
+        ("connector.class".to_owned(), class),
+        ("database.hostname".to_owned(), "db".to_owned()),
+        ("database.port".to_owned(), "5432".to_owned()),
+    ]);
+    let task = Task { id: 0, state: State::Running, trace: None, worker: String::new() };
+    Connector { config, state: State::Running, trace: None, worker: String::new(), tasks: vec![task] }
+}
+
+async fn validating(errors: &[&str]) -> MockServer {
+    let field = json!({"definition": {}, "value": {"name": "database.hostname", "errors": errors}});
+    let at = format!("/connector-plugins/{}/config/validate", acequia_crds::debezium_keys::CONNECTOR_CLASS);
+    server("PUT", &at, ResponseTemplate::new(200).set_body_json(json!({"configs": [field]}))).await
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_is_seen_although_the_connector_is_called_running() {
+    let server =
+        validating(&["Connection to db:5432 refused. Check that the hostname and port are correct"]).await;
+    let client = client(&server);
+    let connectors = BTreeMap::from([("a".to_owned(), debezium())]);
+    for _ in 0..3 {
+        let told = client.diagnose(&connectors).await;
+        assert_eq!(told["a"].fault, explain::Fault::DatabaseUnreachable);
+        assert!(told["a"].sentence.contains("db:5432"), "{}", told["a"].sentence);
+    }
+    // One login serves for a while: each one costs the database a connection and Connect's log a page.
+    assert_eq!(server.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_connector_without_a_task_is_said_to_start() {
+    let server = validating(&[]).await;
+    let connectors = BTreeMap::from([
+        ("well".to_owned(), debezium()),
+        ("young".to_owned(), Connector { tasks: vec![], ..debezium() }),
+        ("stopped".to_owned(), Connector { tasks: vec![], state: State::Stopped, ..debezium() }),
+    ]);
+    let told = client(&server).diagnose(&connectors).await;
+    assert_eq!(told.keys().collect::<Vec<_>>(), ["young"]);
+    assert_eq!(told["young"].fault, explain::Fault::Starting);
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 
 use acequia_crds::debezium_keys::{KEYS, ROUTING, Rule};
@@ -80,7 +81,7 @@ fn documented() -> String {
     let mut table = String::from("| setting | value | may be set in `config` | why |\n|---|---|---|---|\n");
     for key in KEYS.iter().chain(ROUTING) {
         let may = if key.rule == Rule::Default { "yes" } else { "no" };
-        table += &format!("| `{}` | `{}` | {may} | {} |\n", key.name, key.value, key.why);
+        writeln!(table, "| `{}` | `{}` | {may} | {} |", key.name, key.value, key.why).unwrap();
     }
     table
 }

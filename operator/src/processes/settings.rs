@@ -52,7 +52,7 @@ impl Backoff {
     pub const DEFAULT: Self = Self {
         first: Duration::from_secs(1),
         max: Duration::from_secs(30),
-        healthy_after: Duration::from_secs(60),
+        healthy_after: Duration::from_mins(1),
     };
 
     /// How many ends in a row there have been, this one included.
@@ -93,6 +93,6 @@ mod tests {
     fn a_minute_of_health_forgets_the_failures_before() {
         let backoff = Backoff::DEFAULT;
         assert_eq!(backoff.failures(5, Duration::from_secs(59)), 6);
-        assert_eq!(backoff.failures(5, Duration::from_secs(60)), 1);
+        assert_eq!(backoff.failures(5, Duration::from_mins(1)), 1);
     }
 }

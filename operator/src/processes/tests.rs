@@ -51,7 +51,7 @@ impl Lab {
         settings.backoff = Backoff {
             first: Duration::from_millis(20),
             max: Duration::from_millis(40),
-            healthy_after: Duration::from_secs(60),
+            healthy_after: Duration::from_mins(1),
         };
         settings.grace = Duration::from_millis(500);
         settings

@@ -1,0 +1,102 @@
+//! What is wrong with a connector, also when Connect says that it runs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use acequia_crds::debezium_keys::CONNECTOR_CLASS;
+
+use super::Client;
+use super::error::Error;
+use super::explain::{Explanation, explain, starting};
+use super::model::{Connector, State};
+
+/// Each login to a database, and each page that Connect logs of it, is at least this far from the one before.
+const LOGIN_EVERY: Duration = Duration::from_secs(15);
+/// How long a login may take before the database counts as unreachable. Within it a server that only hangs is
+/// told from one that is slow.
+const LOGIN_DEADLINE: Duration = Duration::from_secs(8);
+
+/// What the last logins told, by connector.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Logins(Arc<Mutex<BTreeMap<String, Login>>>);
+
+#[derive(Clone, Debug)]
+struct Login {
+    at: Instant,
+    config: BTreeMap<String, String>,
+    told: Told,
+}
+
+/// What a login told.
+#[derive(Clone, Debug)]
+enum Told {
+    Well,
+    Wrong(Explanation),
+}
+
+impl Client {
+    /// What is wrong with each connector of `connectors`; those that are well are left out.
+    ///
+    /// A Debezium connector whose database is gone retries for ever and is called RUNNING, so Connect is asked to
+    /// validate its configuration, which logs in; at most every 15 s for each connector, all at the same time.
+    pub async fn diagnose(&self, connectors: &BTreeMap<String, Connector>) -> BTreeMap<String, Explanation> {
+        let all = connectors.iter().map(|(name, connector)| async move {
+            let told = match connector.failure() {
+                Some(trace) => Some(explain(trace, &connector.config)),
+                None if connector.state == State::Running => self.look_behind(name, connector).await,
+                None => None,
+            };
+            told.map(|told| (name.clone(), told))
+        });
+        futures::future::join_all(all).await.into_iter().flatten().collect()
+    }
+
+    async fn look_behind(&self, name: &str, connector: &Connector) -> Option<Explanation> {
+        let config = &connector.config;
+        if config.get("connector.class").is_none_or(|class| class != CONNECTOR_CLASS) {
+            return None;
+        }
+        let told = if let Some(told) = self.logins.recent(name, config) {
+            told
+        } else {
+            let told = log_in(self, config).await?;
+            self.logins.keep(name, config, told.clone());
+            told
+        };
+        match told {
+            Told::Wrong(explanation) => Some(explanation),
+            Told::Well => connector.tasks.is_empty().then(|| starting(config)),
+        }
+    }
+}
+
+impl Logins {
+    fn recent(&self, name: &str, config: &BTreeMap<String, String>) -> Option<Told> {
+        let logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let login = logins.get(name)?;
+        (login.at.elapsed() < LOGIN_EVERY && login.config == *config).then(|| login.told.clone())
+    }
+
+    fn keep(&self, name: &str, config: &BTreeMap<String, String>, told: Told) {
+        let login = Login { at: Instant::now(), config: config.clone(), told };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), login);
+    }
+}
+
+/// Nothing when Connect itself gave no answer.
+async fn log_in(client: &Client, config: &BTreeMap<String, String>) -> Option<Told> {
+    let validated = tokio::time::timeout(LOGIN_DEADLINE, client.validate(CONNECTOR_CLASS, config)).await;
+    let complaint = match validated {
+        Ok(Ok(errors)) => match errors.into_iter().next() {
+            Some(error) => error.message,
+            None => return Some(Told::Well),
+        },
+        Ok(Err(Error::MissingPlugin { .. })) => {
+            "Failed to find any class that implements Connector".to_owned()
+        }
+        Ok(Err(_)) => return None,
+        Err(_) => "connection validation timed out".to_owned(),
+    };
+    Some(Told::Wrong(explain(&complaint, config)))
+}
