@@ -3,9 +3,17 @@
 //! The middle is pure: `desired`, `diff` and `status` are functions of values; only `observe`, `apply` and the
 //! command line talk to anything.
 
+pub mod apply;
+pub mod cluster;
+pub mod command;
 pub mod connect;
 pub mod debezium;
+pub mod desired;
 pub mod diff;
 pub mod http;
+pub mod manifest;
 pub mod model;
+pub mod observe;
 pub mod processes;
+pub mod run;
+pub mod status;

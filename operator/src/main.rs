@@ -1,2 +1,13 @@
-//! placeholder
-fn main() {}
+//! The `acequia` binary.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    // What a person has to see is in the table and the status; the log is for looking closer.
+    let filter = EnvFilter::try_from_env("ACEQUIA_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    acequia_operator::command::Cli::parse().carry_out()
+}

@@ -16,20 +16,13 @@ pub(super) const REMOVAL: &str = "removal of connector";
 /// Longest time between two restarts.
 const BACKOFF_CAP_MINUTES: u64 = 60;
 
+/// Time between two restarts when the cause lies outside and a restart does no harm.
+const RETRY_MS: u64 = 15_000;
+
 /// Time between the restart number `count` and the next one: 0, 2, 6, 12, 20 … minutes, at most 60.
 pub fn restart_backoff_ms(count: u32) -> u64 {
     let n = u64::from(count);
     n.saturating_mul(n + 1).min(BACKOFF_CAP_MINUTES) * 60_000
-}
-
-/// Why a connector fails: its own trace, or its first failed task's. None: nothing has failed.
-pub fn failure(connector: &ObservedConnector) -> Option<&str> {
-    let untold = "Connect gives no reason";
-    if connector.state == ConnectorState::Failed {
-        return Some(connector.trace.as_deref().unwrap_or(untold));
-    }
-    let task = connector.tasks.iter().find(|task| task.state == ConnectorState::Failed)?;
-    Some(task.trace.as_deref().unwrap_or(untold))
 }
 
 /// Connectors of the manifest.
@@ -122,7 +115,7 @@ impl One<'_> {
                 plan.changes.push(Change::StopConnector { name, url });
             }
             ConnectorTarget::Running if idle => plan.changes.push(Change::ResumeConnector { name, url }),
-            ConnectorTarget::Running if failure(existing).is_some() => self.restart(existing, plan),
+            ConnectorTarget::Running if existing.fault.is_some() => self.restart(existing, plan),
             _ => {}
         }
     }
@@ -138,10 +131,12 @@ impl One<'_> {
         }
         let (done, preconditions) = (&existing.restarts, self.preconditions());
         let attempt = done.count.saturating_add(1);
-        let due_ms = done.last_ms.saturating_add(restart_backoff_ms(done.count));
+        let heals_outside = existing.fault.as_ref().is_some_and(|fault| fault.heals_outside);
+        let pause_ms = if heals_outside { RETRY_MS } else { restart_backoff_ms(done.count) };
+        let due_ms = done.last_ms.saturating_add(pause_ms);
         if done.count > 0 && self.observed.at_ms < due_ms && done.preconditions == preconditions {
-            let minutes = restart_backoff_ms(done.count) / 60_000;
-            return self.wait(plan, &format!("its restart {attempt}, {minutes} min after the one before"));
+            return self
+                .wait(plan, &format!("its restart {attempt}, {} s after the one before", pause_ms / 1_000));
         }
         plan.changes.push(Change::RestartConnector {
             name: self.name.clone(),

@@ -16,7 +16,7 @@ use crate::model::desired::Desired;
 use crate::model::observed::Observed;
 use crate::model::plan::{Change, Plan, Refusal, Waiting};
 
-pub use connectors::{failure, restart_backoff_ms};
+pub use connectors::restart_backoff_ms;
 
 /// What to do so that `observed` becomes `desired`.
 pub fn diff(desired: &Desired, observed: &Observed) -> Plan {

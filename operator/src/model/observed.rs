@@ -59,8 +59,8 @@ pub struct ObservedConnector {
     pub config: BTreeMap<String, String>,
     /// Its own state.
     pub state: ConnectorState,
-    /// Why it failed, when it has no task.
-    pub trace: Option<String>,
+    /// Why it, or the first of its tasks that did, failed.
+    pub fault: Option<ConnectorFault>,
     /// Its tasks, in order.
     pub tasks: Vec<ObservedTask>,
     /// What the operator did about failures so far. Filled from the operator's memory, not by Connect.
@@ -74,8 +74,18 @@ pub struct ObservedTask {
     pub id: u32,
     /// Its state.
     pub state: ConnectorState,
-    /// Why it failed: Connect's stack trace.
-    pub trace: Option<String>,
+}
+
+/// Why a connector fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectorFault {
+    /// In one word.
+    pub reason: String,
+    /// What is wrong, where, and what to do. Free of secrets.
+    pub sentence: String,
+    /// A restart helps as soon as the cause is gone, and does no harm before.
+    pub heals_outside: bool,
 }
 
 /// States of connectors and tasks, as Connect names them.

@@ -21,7 +21,8 @@ pub enum ClaimKind {
 }
 
 impl ClaimKind {
-    const fn as_str(self) -> &'static str {
+    /// The word in keys and messages.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Topic => "topic",
             Self::Connector => "connector",

@@ -6,7 +6,8 @@ use std::fmt;
 use acequia_crds::names::{ConnectorName, StageId};
 use serde::Serialize;
 
-use super::ownership::{Claim, ClaimKey, ConnectorClaim};
+use super::desired::DeletionPolicy;
+use super::ownership::{Claim, ClaimKey, ClaimState, ConnectorClaim};
 
 /// Everything that follows from one observation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -237,5 +238,62 @@ pub struct Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} waits for {}", self.what, self.until)
+    }
+}
+
+/// What it does, for people.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateTopic { name, partitions, config, .. } => {
+                write!(f, "create topic {name}")?;
+                match partitions {
+                    Some(1) => f.write_str(" (1 partition")?,
+                    Some(count) => write!(f, " ({count} partitions")?,
+                    None => f.write_str(" (the broker's number of partitions")?,
+                }
+                config.iter().try_for_each(|(key, value)| write!(f, ", {key}={value}"))?;
+                f.write_str(")")
+            }
+            Self::AddPartitions { name, from, to } => {
+                write!(f, "add partitions to topic {name}: {from} become {to}")
+            }
+            Self::ConfigureTopic { name, set, unset, .. } => {
+                let set = set.iter().map(|(key, value)| format!("set {key}={value}"));
+                let all: Vec<String> = set.chain(unset.iter().map(|key| format!("unset {key}"))).collect();
+                write!(f, "configure topic {name}: {}", all.join(", "))
+            }
+            Self::Record { key, claim: None } => write!(f, "forget {} {}", key.kind.as_str(), key.name),
+            Self::Record { key, claim: Some(claim) } => {
+                let word = if claim.state == ClaimState::Released { "release" } else { "record" };
+                write!(f, "{word} {} {}", key.kind.as_str(), key.name)
+            }
+            Self::DeleteTopic { name, id } => write!(f, "delete topic {name} (ID {id})"),
+            Self::DeleteGroup { name } => write!(f, "delete consumer group {name}"),
+            Self::PutConnector { name, changed, .. } if changed.is_empty() => {
+                write!(f, "create connector {name}")
+            }
+            Self::PutConnector { name, changed, .. } => {
+                let keys: Vec<&str> = changed.iter().map(String::as_str).collect();
+                write!(f, "reconfigure connector {name}: {}", keys.join(", "))
+            }
+            Self::RestartConnector { name, attempt, .. } => {
+                write!(f, "restart connector {name} (restart {attempt})")
+            }
+            Self::StopConnector { name, .. } => write!(f, "stop connector {name}"),
+            Self::ResumeConnector { name, .. } => write!(f, "resume connector {name}"),
+            Self::RemoveConnector { name, claim, .. } => match claim.deletion_policy {
+                DeletionPolicy::Delete => {
+                    write!(f, "remove connector {name}, its offsets, slot and publication")
+                }
+                DeletionPolicy::Retain => {
+                    write!(f, "remove connector {name}; offsets, slot and publication stay")
+                }
+            },
+            Self::StartStage { id, replicas } => write!(f, "start {id} ({replicas} x)"),
+            Self::ReplaceStage { id } => write!(f, "replace {id}: its configuration has changed"),
+            Self::ScaleStage { id, from, to } => write!(f, "scale {id}: {from} become {to}"),
+            Self::StopStage { id } => write!(f, "stop {id}"),
+        }
     }
 }

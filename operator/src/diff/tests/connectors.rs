@@ -3,7 +3,7 @@ use acequia_crds::names::StageKind;
 use super::world::*;
 use crate::diff::{diff, restart_backoff_ms};
 use crate::model::desired::{ConnectorTarget, Desired};
-use crate::model::observed::{ConnectorState, Observed, Restarts};
+use crate::model::observed::{ConnectorFault, ConnectorState, Observed, Restarts};
 use crate::model::plan::{Change, Plan};
 
 /// One topic, a generator with setup, and a connector that needs both.
@@ -29,7 +29,11 @@ fn puts(plan: &Plan) -> usize {
 fn fail(world: &mut Observed, restarts: Restarts) {
     let Some(Ok(Some(connector))) = world.connectors.get_mut(&connector_name("crm")) else { panic!() };
     connector.tasks[0].state = ConnectorState::Failed;
-    connector.tasks[0].trace = Some("password authentication failed".into());
+    connector.fault = Some(ConnectorFault {
+        reason: "ConnectorFailed".into(),
+        sentence: "it failed".into(),
+        heals_outside: false,
+    });
     connector.restarts = restarts;
 }
 
@@ -98,6 +102,20 @@ fn a_failed_task_is_restarted_at_once_and_then_with_backoff() {
     let plan = diff(&desired, &world);
     assert!(plan.changes.is_empty() && plan.waiting[0].until.contains("restart 2"), "{plan:?}");
     world.at_ms += restart_backoff_ms(1);
+    assert_eq!(diff(&desired, &world).changes.len(), 1);
+}
+
+#[test]
+fn what_heals_outside_is_tried_again_every_few_seconds() {
+    let (desired, mut world) = converged();
+    fail(&mut world, Restarts::default());
+    let plan = diff(&desired, &world);
+    let Change::RestartConnector { preconditions, .. } = &plan.changes[0] else { panic!("{plan:?}") };
+    fail(&mut world, Restarts { count: 40, last_ms: world.at_ms, preconditions: preconditions.clone() });
+    let Some(Ok(Some(connector))) = world.connectors.get_mut(&connector_name("crm")) else { panic!() };
+    connector.fault.as_mut().unwrap().heals_outside = true;
+    assert!(diff(&desired, &world).changes.is_empty());
+    world.at_ms += 15_000;
     assert_eq!(diff(&desired, &world).changes.len(), 1);
 }
 

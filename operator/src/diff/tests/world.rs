@@ -255,12 +255,8 @@ fn steer(world: &mut Observed, name: &ConnectorName, state: ConnectorState) {
 }
 
 pub(super) fn running(state: ConnectorState) -> ObservedConnector {
-    let tasks = if state == ConnectorState::Stopped {
-        vec![]
-    } else {
-        vec![ObservedTask { id: 0, state, trace: None }]
-    };
-    ObservedConnector { config: BTreeMap::new(), state, trace: None, tasks, restarts: Restarts::default() }
+    let tasks = if state == ConnectorState::Stopped { vec![] } else { vec![ObservedTask { id: 0, state }] };
+    ObservedConnector { config: BTreeMap::new(), state, fault: None, tasks, restarts: Restarts::default() }
 }
 
 pub(super) fn replica() -> ObservedReplica {

@@ -1,0 +1,110 @@
+//! Changes of one connector.
+
+use std::time::Duration;
+
+use acequia_crds::names::ConnectorName;
+use acequia_crds::stage::{SlotRelease, StageConfig, Work};
+
+use super::{Error, Tools};
+use crate::connect::{self, Client, State};
+use crate::desired::store_secrets;
+use crate::model::desired::{DeletionPolicy, Job, Role};
+use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState, Claimed, ConnectorClaim};
+use crate::model::plan::Change;
+use crate::observe::connect::CALL_DEADLINE;
+
+/// How long a connector may take to let its tasks go.
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// How often it is asked whether it has.
+const STOP_POLL: Duration = Duration::from_millis(250);
+/// How long dropping a slot and a publication may take; the slot's last reader has to be gone.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(60);
+
+pub(super) async fn carry_out(tools: &Tools, change: Change) -> Result<(), Error> {
+    match change {
+        Change::PutConnector { name, url, config, claim, stopped, .. } => {
+            tools.cluster.record(vec![(key(tools, &name), Some(claim))]).await?;
+            let client = client(tools, &url)?;
+            client.put_config(name.as_str(), &config).await?;
+            if stopped {
+                client.stop(name.as_str()).await?;
+            }
+            tracing::info!(connector = name.as_str(), "configured a connector");
+        }
+        Change::RestartConnector { name, url, attempt, .. } => {
+            client(tools, &url)?.restart_failed(name.as_str()).await?;
+            tracing::info!(connector = name.as_str(), attempt, "restarted a failed connector");
+        }
+        Change::StopConnector { name, url } => client(tools, &url)?.stop(name.as_str()).await?,
+        Change::ResumeConnector { name, url } => client(tools, &url)?.resume(name.as_str()).await?,
+        Change::RemoveConnector { name, claim, since_ms } => remove(tools, &name, &claim, since_ms).await?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Stop, offsets, connector, slot and publication, record: each step can be repeated, so a crash in between is
+/// gone through again from the start.
+async fn remove(
+    tools: &Tools,
+    name: &ConnectorName,
+    claim: &ConnectorClaim,
+    since_ms: u64,
+) -> Result<(), Error> {
+    let deleting = Claim { since_ms, state: ClaimState::Deleting, of: Claimed::Connector(claim.clone()) };
+    tools.cluster.record(vec![(key(tools, name), Some(deleting))]).await?;
+    let client = client(tools, &claim.url)?;
+    if client.get(name.as_str()).await?.is_some() {
+        if claim.deletion_policy == DeletionPolicy::Delete {
+            client.stop(name.as_str()).await?;
+            wait_until_stopped(&client, name).await?;
+            client.delete_offsets(name.as_str()).await?;
+        }
+        client.delete(name.as_str()).await?;
+    }
+    if let (DeletionPolicy::Delete, Some(release)) = (claim.deletion_policy, &claim.release) {
+        let job = release_job(tools, name, release)?;
+        tools.supervisor.run_job(&job, RELEASE_DEADLINE).await?;
+    }
+    tools.cluster.record(vec![(key(tools, name), None)]).await?;
+    tracing::info!(connector = name.as_str(), "removed a connector");
+    Ok(())
+}
+
+async fn wait_until_stopped(client: &Client, name: &ConnectorName) -> Result<(), Error> {
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < STOP_DEADLINE {
+        match client.get(name.as_str()).await? {
+            Some(connector) if connector.state != State::Stopped || !connector.tasks.is_empty() => {}
+            _ => return Ok(()),
+        }
+        tokio::time::sleep(STOP_POLL).await;
+    }
+    Err(Error::StillRunning { name: name.clone(), seconds: STOP_DEADLINE.as_secs() })
+}
+
+fn release_job(tools: &Tools, name: &ConnectorName, release: &SlotRelease) -> Result<Job, Error> {
+    let job = format!("release-{name}");
+    let config = StageConfig {
+        pipeline: tools.identity.to_string(),
+        stage: job.clone(),
+        kafka: tools.kafka.clone(),
+        work: Work::SlotRelease(release.clone()),
+    };
+    let text = serde_yaml::to_string(&config)
+        .map_err(|error| Error::Job { name: job.clone(), reason: error.to_string() })?;
+    Ok(Job { name: job, role: Role::SlotRelease, text, secrets: store_secrets(&release.store) })
+}
+
+/// The client of a Connect cluster; a connector that is being removed may be in one that the manifest no longer names.
+fn client(tools: &Tools, url: &str) -> Result<Client, connect::Error> {
+    match tools.connects.get(url) {
+        Some(client) => Ok(client.clone()),
+        None => Client::new(url, CALL_DEADLINE, None),
+    }
+}
+
+fn key(tools: &Tools, name: &ConnectorName) -> ClaimKey {
+    let owner = tools.identity.to_string();
+    ClaimKey { kind: ClaimKind::Connector, name: name.as_str().to_owned(), owner }
+}

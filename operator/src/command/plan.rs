@@ -1,0 +1,96 @@
+//! `acequia plan`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use acequia_crds::names::ConnectorName;
+
+use super::{Error, Output, PlanArgs, secrets_folder, settings};
+use crate::cluster::Cluster;
+use crate::connect::Client;
+use crate::diff::diff;
+use crate::manifest;
+use crate::model::desired::Desired;
+use crate::model::observed::Observed;
+use crate::model::ownership::{ClaimKind, Claimed};
+use crate::model::plan::{Change, Lane, Plan};
+use crate::observe;
+use crate::run::now_ms;
+
+/// Something would change.
+const CHANGES: u8 = 2;
+
+pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, Error> {
+    let settings = settings(&args.files.namespace, &args.local)?;
+    let manifest = manifest::load(&manifest::read(&args.files.files)?, &settings)?;
+    let observed = observe(&manifest.desired, secrets_folder(&args.local)?).await?;
+    let mut plan = diff(&manifest.desired, &observed);
+    // Processes belong to a run, not to the outside.
+    plan.changes.retain(|change| change.lane() != Lane::Stages);
+    match args.output {
+        Output::Table => print(&manifest.desired, &plan),
+        // Plain structs and texts always serialise.
+        Output::Json => println!("{}", serde_json::to_string_pretty(&plan).unwrap_or_default()),
+    }
+    let unseen = observed.topics.is_err() || observed.connectors.values().any(Result::is_err);
+    Ok(if unseen || !plan.refused.is_empty() {
+        ExitCode::FAILURE
+    } else if plan.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(CHANGES)
+    })
+}
+
+/// One look at everything but the processes.
+async fn observe(desired: &Desired, secrets: PathBuf) -> Result<Observed, Error> {
+    let cluster = Arc::new(Cluster::new(desired.kafka.clone(), secrets));
+    let kafka = observe::kafka::look(&cluster, observe::kafka::Subject::of(desired)).await;
+    let mut places: BTreeMap<ConnectorName, String> = BTreeMap::new();
+    if let Ok(look) = &kafka {
+        for (name, claim) in look.ownership.of_owner(ClaimKind::Connector, &desired.identity.to_string()) {
+            if let Claimed::Connector(connector) = &claim.of {
+                places.insert(ConnectorName::from_text(name), connector.url.clone());
+            }
+        }
+    }
+    places.extend(desired.connectors.iter().map(|(name, connector)| (name.clone(), connector.url.clone())));
+    let mut seen = BTreeMap::new();
+    for url in places.values() {
+        if !seen.contains_key(url) {
+            let client = Client::new(url, observe::connect::CALL_DEADLINE, None)?;
+            seen.insert(url.clone(), observe::connect::look(url, &client).await);
+        }
+    }
+    let connectors = places.into_iter().filter_map(|(name, url)| {
+        let there = seen.get(&url)?.as_ref().map(|all| all.get(&name).cloned()).map_err(Clone::clone);
+        Some((name, there))
+    });
+    let connectors = connectors.collect();
+    let (topics, ownership, lag) = match kafka {
+        Ok(look) => (Ok(look.topics), Ok(look.ownership), look.lag),
+        Err(unreachable) => (Err(unreachable.clone()), Err(unreachable), BTreeMap::new()),
+    };
+    Ok(Observed { at_ms: now_ms(), topics, ownership, connectors, stages: BTreeMap::new(), lag })
+}
+
+fn print(desired: &Desired, plan: &Plan) {
+    println!("{}", desired.identity);
+    let records = plan.changes.iter().filter(|change| matches!(change, Change::Record { .. })).count();
+    for change in plan.changes.iter().filter(|change| !matches!(change, Change::Record { .. })) {
+        println!("  change   {change}");
+    }
+    if records > 0 {
+        println!("  change   {records} records of ownership");
+    }
+    plan.waiting.iter().for_each(|waiting| println!("  later    {waiting}"));
+    plan.refused.iter().for_each(|refusal| println!("  refused  {refusal}"));
+    if plan.is_empty() {
+        println!("  nothing to change outside");
+    }
+    for id in &plan.run {
+        println!("  runs     {id}");
+    }
+}

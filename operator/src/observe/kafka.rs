@@ -1,0 +1,137 @@
+//! Topics, claims and consumer groups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use acequia_crds::names::OWNERSHIP_TOPIC;
+use acequia_kafka::admin::{Admin, OffsetOf, Topic};
+use acequia_kafka::{Connection, KafkaError};
+
+use crate::cluster::{CALL_DEADLINE, Cluster, Error, read_ownership};
+use crate::model::desired::Desired;
+use crate::model::observed::{GroupLag, ObservedTopic, Part};
+use crate::model::ownership::{ClaimKind, Ownership};
+
+/// What there is in Kafka of one Pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KafkaLook {
+    /// Topics that it names or has claimed.
+    pub topics: BTreeMap<String, ObservedTopic>,
+    /// Who owns what.
+    pub ownership: Ownership,
+    /// Its consumer groups.
+    pub lag: BTreeMap<String, Part<GroupLag>>,
+}
+
+/// What to look for.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    owner: String,
+    topics: BTreeSet<String>,
+    groups: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Subject {
+    /// What `desired` names.
+    pub fn of(desired: &Desired) -> Self {
+        let reads = desired.stages.values().filter_map(|stage| stage.reads.as_ref());
+        let mut groups: BTreeMap<String, BTreeSet<String>> =
+            reads.map(|reads| (reads.group.clone(), reads.topics.clone())).collect();
+        groups.extend(desired.retired_groups.iter().map(|group| (group.clone(), BTreeSet::new())));
+        Self { owner: desired.identity.to_string(), topics: desired.topics.keys().cloned().collect(), groups }
+    }
+}
+
+/// Looks at Kafka.
+pub async fn look(cluster: &Arc<Cluster>, subject: Subject) -> Part<KafkaLook> {
+    let what = cluster.what();
+    cluster
+        .call(move |admin, connection| Ok(look_blocking(admin, connection, &subject, &what)?))
+        .await
+        .map_err(|error: Error| cluster.unreachable(&error))
+}
+
+fn look_blocking(
+    admin: &Admin,
+    connection: &Connection,
+    subject: &Subject,
+    what: &str,
+) -> Result<KafkaLook, KafkaError> {
+    let mut names = subject.topics.clone();
+    names.insert(OWNERSHIP_TOPIC.to_owned());
+    let mut found = admin.describe_topics(&listed(&names), CALL_DEADLINE)?;
+    let ownership = match found.remove(OWNERSHIP_TOPIC) {
+        Some(_) => read_ownership(connection)?,
+        None => Ownership::default(),
+    };
+    let claimed = ownership.of_owner(ClaimKind::Topic, &subject.owner).map(|(name, _)| name.to_owned());
+    let more: BTreeSet<String> = claimed.filter(|name| !names.contains(name)).collect();
+    found.extend(admin.describe_topics(&listed(&more), CALL_DEADLINE)?);
+    let mut configs = admin.topic_configs(&listed(found.keys()), CALL_DEADLINE)?;
+    let topics = found
+        .iter()
+        .map(|(name, topic)| {
+            let config = configs.remove(name).unwrap_or_default();
+            let own = config.into_iter().filter(|(_, entry)| entry.is_topic_override);
+            let config = own.filter_map(|(key, entry)| Some((key, entry.value?))).collect();
+            (name.clone(), observed(topic, config))
+        })
+        .collect();
+    let lag = lag(admin, subject, &found, what)?;
+    Ok(KafkaLook { topics, ownership, lag })
+}
+
+fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    names.into_iter().cloned().collect()
+}
+
+fn observed(topic: &Topic, config: BTreeMap<String, String>) -> ObservedTopic {
+    ObservedTopic {
+        id: topic.id.to_string(),
+        partitions: u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX),
+        replication_factor: topic
+            .partitions
+            .first()
+            .map_or(0, |partition| u32::try_from(partition.replicas).unwrap_or(u32::MAX)),
+        config,
+    }
+}
+
+fn lag(
+    admin: &Admin,
+    subject: &Subject,
+    topics: &BTreeMap<String, Topic>,
+    what: &str,
+) -> Result<BTreeMap<String, Part<GroupLag>>, KafkaError> {
+    let groups = admin.describe_groups(&listed(subject.groups.keys()), CALL_DEADLINE)?;
+    let mut lag = BTreeMap::new();
+    for (name, group) in groups {
+        let reads = subject.groups.get(&name).into_iter().flatten();
+        let partitions: Vec<(String, i32)> = reads
+            .filter_map(|topic| Some((topic, topics.get(topic)?)))
+            .flat_map(|(name, topic)| topic.partitions.iter().map(|one| (name.clone(), one.id)))
+            .collect();
+        let records = waiting_records(admin, &name, &partitions);
+        let members = u32::try_from(group.members.len()).unwrap_or(u32::MAX);
+        let part = records.map(|records| GroupLag { records, members }).map_err(|error| {
+            crate::model::observed::Unreachable { what: what.to_owned(), why: error.to_string() }
+        });
+        lag.insert(name, part);
+    }
+    Ok(lag)
+}
+
+/// Records between what the group has committed and the end, over all partitions.
+fn waiting_records(admin: &Admin, group: &str, partitions: &[(String, i32)]) -> Result<u64, KafkaError> {
+    let committed = admin.group_offsets(group, CALL_DEADLINE)?;
+    let ends = admin.offsets(partitions, OffsetOf::LatestCommitted, CALL_DEADLINE)?;
+    let begins = admin.offsets(partitions, OffsetOf::Earliest, CALL_DEADLINE)?;
+    Ok(ends
+        .iter()
+        .map(|(partition, end)| {
+            let begin = begins.get(partition).copied().unwrap_or(0);
+            let read = committed.get(partition).copied().unwrap_or(begin).max(begin);
+            u64::try_from(end.saturating_sub(read)).unwrap_or(0)
+        })
+        .sum())
+}

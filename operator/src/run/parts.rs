@@ -1,0 +1,199 @@
+//! The latest look at each part of the outside, and the observation put together from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use acequia_crds::names::{ConnectorName, StageId};
+
+use super::restarts::RestartMemory;
+use crate::model::desired::{Desired, RunPolicy};
+use crate::model::observed::{ConnectorState, Observed, ObservedConnector, ObservedStage, Part, Unreachable};
+use crate::model::ownership::{ClaimKind, Claimed};
+use crate::observe::kafka::KafkaLook;
+
+/// Something that is looked at on its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PartKey {
+    /// Topics, claims, groups.
+    Kafka,
+    /// The Connect cluster at this URL.
+    Connect(String),
+    /// The processes.
+    Stages,
+}
+
+/// All connectors of one Connect cluster.
+pub type Connectors = BTreeMap<ConnectorName, ObservedConnector>;
+
+/// What a look saw.
+#[derive(Debug)]
+pub enum Seen {
+    /// Of Kafka.
+    Kafka(Part<KafkaLook>),
+    /// Of a Connect cluster.
+    Connect(Part<Connectors>),
+    /// Of the processes.
+    Stages(BTreeMap<StageId, ObservedStage>),
+}
+
+struct Timed<T> {
+    began: Instant,
+    value: T,
+}
+
+/// The latest looks.
+#[derive(Default)]
+pub struct Parts {
+    kafka: Option<Timed<Part<KafkaLook>>>,
+    connects: BTreeMap<String, Timed<Part<Connectors>>>,
+    stages: Option<Timed<BTreeMap<StageId, ObservedStage>>>,
+    in_flight: BTreeSet<PartKey>,
+    stale: BTreeSet<PartKey>,
+    /// Since when all writers are seen stopped, while suspended.
+    quiet_since: Option<Instant>,
+}
+
+impl Parts {
+    /// The parts whose look is due; they count as being looked at from now on.
+    pub fn due(
+        &mut self,
+        desired: &Desired,
+        now: Instant,
+        pause: impl Fn(&PartKey) -> Duration,
+    ) -> Vec<PartKey> {
+        let mut keys = vec![PartKey::Kafka, PartKey::Stages];
+        keys.extend(self.connect_urls(desired).into_iter().map(PartKey::Connect));
+        keys.retain(|key| {
+            let fresh = self.began(key).is_some_and(|began| now.duration_since(began) < pause(key));
+            !self.in_flight.contains(key) && (self.stale.contains(key) || !fresh)
+        });
+        for key in &keys {
+            self.stale.remove(key);
+            self.in_flight.insert(key.clone());
+        }
+        keys
+    }
+
+    /// Takes in what a look saw that began at `began`.
+    pub fn take(&mut self, key: &PartKey, began: Instant, seen: Seen) {
+        self.in_flight.remove(key);
+        match (key, seen) {
+            (PartKey::Kafka, Seen::Kafka(value)) => self.kafka = Some(Timed { began, value }),
+            (PartKey::Connect(url), Seen::Connect(value)) => {
+                self.connects.insert(url.clone(), Timed { began, value });
+            }
+            (_, Seen::Stages(value)) => self.stages = Some(Timed { began, value }),
+            _ => {}
+        }
+    }
+
+    /// The part has changed: it is looked at again at once.
+    pub fn outdated(&mut self, key: PartKey) {
+        self.stale.insert(key);
+    }
+
+    /// Another Kafka cluster: what is known of the one before is forgotten.
+    pub fn forget_kafka(&mut self) {
+        self.kafka = None;
+        self.stale.insert(PartKey::Kafka);
+    }
+
+    /// When the latest look at the part began.
+    pub fn began(&self, key: &PartKey) -> Option<Instant> {
+        match key {
+            PartKey::Kafka => self.kafka.as_ref().map(|look| look.began),
+            PartKey::Connect(url) => self.connects.get(url).map(|look| look.began),
+            PartKey::Stages => self.stages.as_ref().map(|look| look.began),
+        }
+    }
+
+    /// Everything put together; None until the processes were looked at.
+    pub fn observed(&mut self, desired: &Desired, restarts: &RestartMemory, at_ms: u64) -> Option<Observed> {
+        let stages = self.stages.as_ref()?.value.clone();
+        let not_yet = || Unreachable {
+            what: format!("Kafka at {}", desired.kafka.bootstrap_servers),
+            why: "no answer yet".to_owned(),
+        };
+        let (topics, ownership, lag) = match self.kafka.as_ref().map(|look| &look.value) {
+            Some(Ok(look)) => (Ok(look.topics.clone()), Ok(look.ownership.clone()), look.lag.clone()),
+            Some(Err(unreachable)) => (Err(unreachable.clone()), Err(unreachable.clone()), BTreeMap::new()),
+            None => (Err(not_yet()), Err(not_yet()), BTreeMap::new()),
+        };
+        let connectors = self.connectors(desired, restarts);
+        let mut observed = Observed { at_ms, topics, ownership, connectors, stages, lag };
+        self.distrust_early_lag(desired, &mut observed);
+        Some(observed)
+    }
+
+    /// Where connectors of this Pipeline are, or were when they were recorded: name → URL.
+    fn places(&self, desired: &Desired) -> BTreeMap<ConnectorName, String> {
+        let mut places = BTreeMap::new();
+        if let Some(Ok(look)) = self.kafka.as_ref().map(|look| &look.value) {
+            let owner = desired.identity.to_string();
+            for (name, claim) in look.ownership.of_owner(ClaimKind::Connector, &owner) {
+                if let Claimed::Connector(connector) = &claim.of {
+                    places.insert(ConnectorName::from_text(name), connector.url.clone());
+                }
+            }
+        }
+        places.extend(desired.connectors.iter().map(|(name, one)| (name.clone(), one.url.clone())));
+        places
+    }
+
+    fn connect_urls(&self, desired: &Desired) -> BTreeSet<String> {
+        self.places(desired).into_values().chain(desired.connect_urls.iter().cloned()).collect()
+    }
+
+    fn connectors(
+        &self,
+        desired: &Desired,
+        restarts: &RestartMemory,
+    ) -> BTreeMap<ConnectorName, Part<Option<ObservedConnector>>> {
+        let see = |(name, url): (ConnectorName, String)| {
+            let seen = match &self.connects.get(&url)?.value {
+                Err(unreachable) => Err(unreachable.clone()),
+                Ok(all) => Ok(all.get(&name).cloned().map(|mut connector| {
+                    connector.restarts = restarts.of(&name);
+                    connector
+                })),
+            };
+            Some((name, seen))
+        };
+        self.places(desired).into_iter().filter_map(see).collect()
+    }
+
+    /// While suspended, a lag that was taken before the writers were seen stopped says nothing.
+    fn distrust_early_lag(&mut self, desired: &Desired, observed: &mut Observed) {
+        if desired.stages.values().all(|stage| stage.run != RunPolicy::UntilDrained) {
+            self.quiet_since = None;
+            return;
+        }
+        let generators = desired.stages.iter().filter(|(_, stage)| stage.run == RunPolicy::Never);
+        let quiet = generators
+            .map(|(id, _)| observed.stages.get(id))
+            .all(|stage| stage.is_none_or(|stage| stage.replicas.is_empty()))
+            && observed.connectors.values().all(|connector| match connector {
+                Ok(Some(connector)) => {
+                    connector.state == ConnectorState::Stopped && connector.tasks.is_empty()
+                }
+                Ok(None) => true,
+                Err(_) => false,
+            });
+        if !quiet {
+            self.quiet_since = None;
+        } else if self.quiet_since.is_none() {
+            self.quiet_since = Some(Instant::now());
+            self.outdated(PartKey::Kafka);
+        }
+        let trusted = match (self.quiet_since, self.began(&PartKey::Kafka)) {
+            (Some(quiet_since), Some(began)) => began >= quiet_since,
+            _ => false,
+        };
+        if !trusted {
+            let why = "its lag was not read again since the sources stopped";
+            for lag in observed.lag.values_mut() {
+                *lag = Err(Unreachable { what: "the consumer group".to_owned(), why: why.to_owned() });
+            }
+        }
+    }
+}
