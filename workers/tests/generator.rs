@@ -5,10 +5,12 @@
 
 mod worker;
 
+use std::time::{Duration, Instant};
+
 use acequia_crds::stage_report::StageState;
 use worker::{Database, Files, execute, number, password, server};
 
-/// Base data and tables; the interactions have no foreign key, so that only the generator keeps them right.
+/// Tables and base data of the store `shop`.
 const SETUP: &str = "
 CREATE TABLE customer (id integer PRIMARY KEY, name text NOT NULL);
 CREATE TABLE product (id integer PRIMARY KEY, price numeric(12,2) NOT NULL);
@@ -19,11 +21,13 @@ CREATE TABLE transactiondetail (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY K
   transaction_id bigint NOT NULL REFERENCES transaction ON DELETE CASCADE, product_id integer NOT NULL REFERENCES product,
   quantity integer NOT NULL, price numeric(12,2) NOT NULL, total numeric(14,2) NOT NULL);
 CREATE TABLE interaction (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, product_id integer NOT NULL, kind text NOT NULL);
-CREATE TABLE stock (product_id integer PRIMARY KEY, quantity integer NOT NULL);
 INSERT INTO customer SELECT n, 'customer ' || n FROM generate_series(1, 50) AS n;
 INSERT INTO product SELECT n, n * 1.25 FROM generate_series(1, 30) AS n;
-INSERT INTO stock SELECT n, 1000 FROM generate_series(1, 30) AS n;
 ";
+
+/// Those of the store `erp`, which is in the same database.
+const ERP_SETUP: &str = "CREATE TABLE stock (product_id integer PRIMARY KEY, quantity integer NOT NULL);
+INSERT INTO stock SELECT n, 1000 FROM generate_series(1, 30) AS n;";
 
 const TEMPLATES: &str = r"
       - name: sale
@@ -46,19 +50,19 @@ const TEMPLATES: &str = r"
                   quantity: {int: {min: 1, max: 5}}
                   price: {lookup: {table: product, column: price, by: product_id}}
                   total: {expression: decimal(price) * quantity}
-          - {store: shop, table: stock, update: {quantity: {addInt: {min: -3, max: 0}}}, where: {product_id: {existing: {table: stock, column: product_id}}}}
+          - {store: erp, table: stock, update: {quantity: {addInt: {min: -3, max: 0}}}, where: {product_id: {existing: {table: stock, column: product_id}}}}
       - {name: behaviour, weight: 20, rows: [{store: shop, table: interaction, values: {product_id: {existing: {table: product, column: id}}, kind: {choice: {values: [click, view]}}}}]}
       - {name: correction, weight: 5, rows: [{store: shop, table: transaction, update: {status: {const: refunded}}, where: {id: {existing: {table: transaction, column: id}}}}]}
       - {name: erasure, weight: 5, rows: [{store: shop, table: transaction, delete: {}, where: {id: {existing: {table: transaction, column: id}}}}]}
 ";
 
 fn config(database: &Database, setup: &str, templates: &str) -> String {
-    let setup = serde_json::to_string(setup).unwrap();
+    let [setup, erp_setup] = [setup, ERP_SETUP].map(|sql| serde_json::to_string(sql).unwrap());
+    let store = database.store();
     format!(
         "pipeline: local/default/shop\nstage: generator-shop\nkafka: {{bootstrapServers: \"127.0.0.1:1\"}}\nwork:\n  \
          generator:\n    generator:\n      name: shop\n      seed: 7\n      interval: 2ms\n      templates:{templates}\n    \
-         stores: {{shop: {}}}\n    setup: {{shop: {setup}}}\n",
-        database.store()
+         stores: {{shop: {store}, erp: {store}}}\n    setup: {{shop: {setup}, erp: {erp_setup}}}\n"
     )
 }
 
@@ -70,24 +74,30 @@ async fn rows_appear_and_what_they_refer_to_exists_while_others_delete() {
     let mut worker = files.start("producer", &[]);
     worker.wait_for("set up and running", |report| report.setup_done && report.state == StageState::Running);
     let mut connection = database.connect().await;
-    // Someone else takes products away that nothing refers to yet, and transactions that the generator knows.
+    // Someone else takes away what the generator knows: customers with all they bought, and transactions.
     for id in 1..=10 {
         let sql = format!(
-            "DELETE FROM product WHERE id = {id} AND NOT EXISTS (SELECT FROM transactiondetail WHERE product_id = {id}); \
-             DELETE FROM transaction WHERE id % 10 = {id} - 1"
+            "DELETE FROM transaction WHERE customer_id = {id} OR id % 10 = {id} - 1; DELETE FROM customer WHERE id = {id}"
         );
-        // The generator may use the product at this very moment: then it stays.
-        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await;
+        // The customer may buy something at this very moment: then once more.
+        let until = Instant::now() + Duration::from_secs(20);
+        while sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(&mut connection).await.is_err() {
+            assert!(Instant::now() < until, "customer {id} never stops buying");
+        }
         let before = worker.report().unwrap().records;
         worker.wait_for("going on", |report| report.records > before + 150);
     }
-    let report = worker.report().unwrap();
-    assert_eq!((report.state, report.error), (StageState::Running, None));
+    let report = worker.wait_for("running", |report| report.state == StageState::Running);
+    assert_eq!(report.error, None);
     let metrics = worker.get("/metrics").unwrap();
     for operation in ["insert", "update", "delete"] {
         let of_transaction = format!("table=\"transaction\",operation=\"{operation}\"");
         assert!(metrics.contains(&of_transaction), "{operation} not in {metrics}");
     }
+    assert!(
+        metrics.contains("generator_conflicts_total{template=\"sale\"}"),
+        "nobody got in the way: {metrics}"
+    );
     assert_eq!(worker.stop(), Some(0));
     let mut count = async |sql: &str| number(&mut connection, sql).await;
     assert!(count("SELECT count(*) FROM transaction").await > 50);
@@ -134,12 +144,14 @@ async fn the_setup_is_run_once_whenever_the_worker_dies() {
     let database = Database::create(&server, "setup").await;
     let files = Files::new(&config(&database, SETUP, TEMPLATES), &server, &password());
     let mut connection = database.connect().await;
-    // At the first crash point the setup isn't committed, at the second it is.
-    for (crash_at, customers) in [("1", None), ("2", Some(50))] {
+    // At the first crash point a setup isn't committed, at the second it is; that of erp comes first.
+    for (crash_at, stock, customer) in [("1", 0, 0), ("2", 1, 0), ("1", 1, 0), ("2", 1, 1)] {
         let mut worker = files.start("producer", &[("ACEQUIA_CRASH_AT", crash_at)]);
         assert_eq!(worker.exit_code(), None, "aborted at crash point {crash_at}");
-        let exists = number(&mut connection, "SELECT count(to_regclass('customer'))").await == 1;
-        assert_eq!(exists, customers.is_some(), "crash point {crash_at}");
+        for (table, exists) in [("stock", stock), ("customer", customer)] {
+            let sql = format!("SELECT count(to_regclass('{table}'))");
+            assert_eq!(number(&mut connection, &sql).await, exists, "{table} at crash point {crash_at}");
+        }
     }
     let mut rows = 0;
     for round in 0..3 {
@@ -151,7 +163,7 @@ async fn the_setup_is_run_once_whenever_the_worker_dies() {
         rows = now;
     }
     assert_eq!(number(&mut connection, "SELECT count(*) FROM customer").await, 50);
-    assert_eq!(number(&mut connection, "SELECT count(*) FROM acequia_setup").await, 1);
+    assert_eq!(number(&mut connection, "SELECT count(*) FROM acequia_setup").await, 2);
     database.drop().await;
 }
 

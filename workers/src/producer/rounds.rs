@@ -75,7 +75,7 @@ impl<'a> Generator<'a> {
     pub async fn set_up(&mut self) -> Result<(), Fault> {
         for (store, sql) in &self.work.setup {
             let session = open(self.config, self.work, self.secrets, store).await?;
-            let outcome = run_once(session, &self.config.pipeline, &self.config.stage, sql)
+            let outcome = run_once(session, &self.config.pipeline, &self.config.stage, store, sql)
                 .await
                 .map_err(|source| setup_fault(store, source))?;
             match outcome {

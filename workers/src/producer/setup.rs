@@ -37,6 +37,7 @@ pub async fn run_once(
     mut session: Session,
     pipeline: &str,
     stage: &str,
+    store: &str,
     sql: &str,
 ) -> Result<Outcome, PostgresError> {
     let call = |what: &str| format!("{what} before the setup SQL");
@@ -45,11 +46,12 @@ pub async fn run_once(
     session.rows(&call("waiting for other setups"), lock, &[], SETUP_DEADLINE).await?;
     create_table(&mut session).await?;
     let hash = config_hash(sql);
-    let identity = [Some(pipeline.to_owned()), Some(stage.to_owned())];
+    let identity = [pipeline, stage, store].map(|part| Some(part.to_owned()));
     let before = session
         .rows(
             &call("reading the table acequia_setup"),
-            "SELECT hash, at::text FROM acequia_setup WHERE pipeline = $1 AND stage = $2".to_owned(),
+            "SELECT hash, at::text FROM acequia_setup WHERE pipeline = $1 AND stage = $2 AND store = $3"
+                .to_owned(),
             &identity,
             DEADLINE,
         )
@@ -64,13 +66,13 @@ pub async fn run_once(
         return Ok(outcome);
     }
     // First, because the script may set another search path.
-    let [pipeline, stage] = identity;
+    let [pipeline, stage, store] = identity;
     session
         .rows(
             &call("writing the table acequia_setup"),
-            "INSERT INTO acequia_setup (pipeline, stage, hash) VALUES ($1, $2, $3) RETURNING ''::text"
+            "INSERT INTO acequia_setup (pipeline, stage, store, hash) VALUES ($1, $2, $3, $4) RETURNING ''::text"
                 .to_owned(),
-            &[pipeline, stage, Some(hash)],
+            &[pipeline, stage, store, Some(hash)],
             DEADLINE,
         )
         .await?;
@@ -90,7 +92,8 @@ async fn create_table(session: &mut Session) -> Result<(), PostgresError> {
     if exists {
         return Ok(());
     }
-    let table = "CREATE TABLE acequia_setup (pipeline text NOT NULL, stage text NOT NULL, hash text NOT NULL, \
-                 at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (pipeline, stage))";
+    let table = "CREATE TABLE acequia_setup (pipeline text NOT NULL, stage text NOT NULL, \
+                 store text NOT NULL, hash text NOT NULL, \
+                 at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (pipeline, stage, store))";
     session.script(call, table.to_owned(), DEADLINE).await
 }
