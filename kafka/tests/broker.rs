@@ -320,9 +320,7 @@ fn an_end_behind_transaction_markers_is_reported() {
         producer.send(&topic, Some(0), None, Some(b"value")).unwrap();
         producer.commit_transaction(DEADLINE).unwrap();
     }
-    let end =
-        broker.admin.offsets(&[(topic.clone(), 0)], OffsetOf::Latest, DEADLINE).unwrap()[&(topic.clone(), 0)];
-    assert_eq!(end, 6, "three records and three markers");
+    let end = 6; // three records and three markers, the last of which may be written after the commit returned
     let database = Database::default();
     let mut member = Member::join(&broker.connection, &settings(&unique("group"), &[&topic]), &database);
     step_until("the end", &mut [&mut member], |members| members[0].ends.iter().any(|p| p.offset == end));

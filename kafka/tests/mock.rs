@@ -13,6 +13,7 @@ use acequia_kafka::producer::{Producer, ProducerSettings};
 use acequia_kafka::{Connection, KafkaError, Login, Secret};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use support::{Database, Member, settings, step_until};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -169,6 +170,27 @@ fn a_position_outside_the_log_is_reported_and_a_seek_goes_on() {
     consumer.seek(&[at(&partition, 8)]).unwrap();
     let polled = poll_until(&mut consumer, |polled| !polled.records.is_empty());
     assert_eq!(polled.records.by_partition()[0].first_offset(), Some(8));
+}
+
+#[test]
+fn the_record_after_an_error_isnt_skipped_by_the_next_rebalance() {
+    let Cluster { connection, mock } = cluster("orders", 2);
+    write(&connection, "orders", 2, 0..20);
+    let (settings, database) = (settings("g", &["orders"]), Database::default());
+    let mut first = Member::join(&connection, &settings, &database);
+    step_until("the first records", &mut [&mut first], |_| database.read_count() == 20);
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    mock.request_errors(RDKafkaApiKey::Fetch, &[denied; 2]);
+    step_until("the error", &mut [&mut first], |members| {
+        members[0].faults.iter().any(|fault| matches!(fault, Fault::Denied(_)))
+    });
+    let mut second = Member::join(&connection, &settings, &database);
+    step_until("one partition each", &mut [&mut first, &mut second], |members| {
+        members.iter().all(|member| member.partitions().len() == 1)
+    });
+    write(&connection, "orders", 2, 20..40);
+    step_until("the other records", &mut [&mut first, &mut second], |_| database.read_count() >= 40);
+    database.assert_each_record_once();
 }
 
 #[test]
