@@ -119,7 +119,10 @@ impl Client {
         config: &BTreeMap<String, String>,
     ) -> Result<Vec<FieldError>, Error> {
         let at = format!("/connector-plugins/{}/config/validate", encode(class));
-        let answer = self.call(Verb::Put, &at, Some(&as_json(config))).await?;
+        // Unlike the call that sets it, this one wants the name in the configuration.
+        let mut named = config.clone();
+        named.entry("name".to_owned()).or_insert_with(|| "validation".to_owned());
+        let answer = self.call(Verb::Put, &at, Some(&as_json(&named))).await?;
         if let Some(missing) = missing_plugin(class, &message(&answer)) {
             return Err(missing);
         }
