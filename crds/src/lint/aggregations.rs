@@ -194,7 +194,8 @@ fn redis(redis: &RedisOutput, aggregation: &Aggregation, path: &str, report: &mu
     let names = |word: &str| {
         parts.iter().any(|part| part.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word))
     };
-    if aggregation.window.kind() != Some(WindowKind::Global) && !names("window") {
+    let window = aggregation.window.kind();
+    if window.is_some_and(|kind| kind != WindowKind::Global) && !names("window") {
         let fix = "put `{window.start}` into the key";
         report.add(&key, "is the same for every window, so they overwrite each other", fix);
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub(crate) use structure::{matches, nearest, quoted};
 
-use crate::lint;
+use crate::lint::lint as rules;
 use crate::pipeline::{Pipeline, PipelineSpec};
 use crate::problem::{Problem, Spot};
 
@@ -68,6 +68,16 @@ pub fn read(text: &str) -> Result<Vec<Document>, Vec<Problem>> {
         .collect())
 }
 
+/// Everything that is wrong with the Pipelines of a text, in the order of the text. Empty: nothing.
+pub fn lint(text: &str) -> Vec<Problem> {
+    let documents = match read(text) {
+        Ok(documents) => documents,
+        Err(problems) => return problems,
+    };
+    let pipelines = documents.iter().filter(|document| document.subject == Subject::Pipeline);
+    pipelines.flat_map(|document| document.pipeline().1).collect()
+}
+
 impl Document {
     fn new(value: Value, positions: BTreeMap<String, Position>) -> Self {
         let text = |path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
@@ -97,7 +107,7 @@ impl Document {
         let spec = self.value.get("spec").cloned().unwrap_or_default();
         let pipeline = match serde_json::from_value::<PipelineSpec>(spec) {
             Ok(spec) => {
-                problems.extend(lint::lint(&spec));
+                problems.extend(rules(&spec));
                 let mut pipeline = Pipeline::new(&self.name, spec);
                 pipeline.metadata.namespace.clone_from(&self.namespace);
                 Some(pipeline)

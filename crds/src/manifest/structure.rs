@@ -69,8 +69,14 @@ fn value(value: &Value, schema: &Value, path: &str, found: &mut Vec<Problem>) {
         return;
     }
     if schema.get("x-kubernetes-int-or-string").is_some() {
-        if !(value.is_i64() || value.is_string()) {
-            found.push(wrong_type(value, "a whole number or a text", path));
+        match value {
+            Value::String(_) => {}
+            Value::Number(number) if number.is_i64() => {}
+            Value::Bool(_) | Value::Number(_) => {
+                let message = format!("is {value}, neither a whole number nor a text");
+                found.push(Problem::new(path, message, format!("quote it: \"{value}\"")));
+            }
+            other => found.push(wrong_type(other, "a whole number or a text", path)),
         }
         return;
     }
@@ -106,10 +112,12 @@ fn object(map: &Map<String, Value>, schema: &Value, path: &str, found: &mut Vec<
     let required: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for name in &required {
-        if !map.contains_key(*name) {
-            let description = schema["properties"][name]["description"].as_str().unwrap_or_default();
-            let what = description.split(". Example:").next().unwrap_or_default().trim_end_matches('.');
-            found.push(Problem::new(field(path, name), "is missing", format!("add it: {what}")));
+        // A misspelt field has its own message already.
+        let misspelt =
+            map.keys().any(|key| !known.contains(&key.as_str()) && nearest(key, &known) == Some(name));
+        if !map.contains_key(*name) && !misspelt {
+            let fix = format!("add `{name}: {}`", example(&schema["properties"][name]));
+            found.push(Problem::new(field(path, name), "is missing", fix));
         }
     }
     count_of_fields(map, schema, &known, &required, path, found);
@@ -258,6 +266,27 @@ fn wrong_type(given: &Value, wanted: &str, path: &str) -> Problem {
         other => format!("is {other}"),
     };
     Problem::new(path, is, format!("write {wanted}"))
+}
+
+/// How a value of the field begins.
+fn example(schema: &Value) -> String {
+    let names = |key: &str| schema[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let described = schema["description"].as_str().and_then(|text| text.split("Example: `").nth(1));
+    if let Some(example) = described.and_then(|text| text.split('`').next()) {
+        return example.to_owned();
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let required: Vec<String> = names("required").map(|name| format!("{name}: …")).collect();
+            let properties = schema["properties"].as_object();
+            match properties.and_then(|properties| properties.keys().min()) {
+                Some(first) if required.is_empty() => format!("{{{first}: …}}"),
+                _ => format!("{{{}}}", required.join(", ")),
+            }
+        }
+        Some("array") => "[…]".to_owned(),
+        _ => names("enum").next().unwrap_or("…").to_owned(),
+    }
 }
 
 fn object_shape(schema: &Value) -> String {
