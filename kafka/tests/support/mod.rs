@@ -24,6 +24,15 @@ impl Database {
         self.0.borrow().read.len()
     }
 
+    /// What was read of a topic, in the order of partition and offset; each partition in the order it was read.
+    pub fn read_of(&self, topic: &str) -> Vec<(i32, i64)> {
+        let stored = self.0.borrow();
+        let of_topic = stored.read.iter().filter(|(partition, _)| &*partition.topic == topic);
+        let mut read: Vec<_> = of_topic.map(|(partition, offset)| (partition.partition, *offset)).collect();
+        read.sort_by_key(|(partition, _)| *partition);
+        read
+    }
+
     /// Panics unless each partition was read from 0, in order, without gap or repetition.
     pub fn assert_each_record_once(&self) {
         let mut expected: BTreeMap<TopicPartition, i64> = BTreeMap::new();
@@ -102,7 +111,9 @@ pub fn step_until(what: &str, members: &mut [&mut Member], mut holds: impl FnMut
                 members.iter().map(|m| (m.consumer.assignment(), &m.rebalances, &m.faults)).collect();
             panic!("waited in vain for: {what}\n{seen:#?}");
         }
-        members.iter_mut().for_each(|member| member.step());
+        for member in members.iter_mut() {
+            member.step();
+        }
     }
 }
 
