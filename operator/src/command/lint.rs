@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{Error, LintArgs, Output};
 use crate::manifest::{self, Faults};
+use crate::run::screen::say;
 
 pub(super) fn lint(args: &LintArgs) -> Result<ExitCode, Error> {
     let texts = manifest::read(&args.files.files)?;
@@ -19,8 +20,8 @@ pub(super) fn lint(args: &LintArgs) -> Result<ExitCode, Error> {
 
 fn print(faults: &Faults, output: Output) {
     match output {
-        Output::Table => print!("{faults}"),
+        Output::Table => say(&faults.to_string()),
         // Plain structs and texts always serialise.
-        Output::Json => println!("{}", serde_json::to_string_pretty(faults).unwrap_or_default()),
+        Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(faults).unwrap_or_default())),
     }
 }

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::debezium::SecretReferences;
 use crate::desired::{Addresses, InvalidAddresses, Settings};
 use crate::manifest;
+use crate::run::screen::say;
 
 /// Runs streaming data systems from one manifest: topics, connectors, workers.
 #[derive(Debug, Parser)]
@@ -196,7 +197,7 @@ impl Cli {
             Command::Delete(args) => block_on(delete::delete(args)),
             Command::Lint(args) => lint::lint(&args),
             Command::Crd => {
-                print!("{}", acequia_crds::crd::crd_yaml());
+                say(&acequia_crds::crd::crd_yaml());
                 Ok(ExitCode::SUCCESS)
             }
             Command::Status(args) => status(&args),
@@ -224,7 +225,7 @@ fn status(args: &StatusArgs) -> Result<ExitCode, Error> {
     let file = crate::run::StateFolder::new(args.state.clone()).status_file();
     match std::fs::read_to_string(&file) {
         Ok(text) => {
-            println!("{text}");
+            say(&text);
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::NoStatus { path: file }),

@@ -18,6 +18,7 @@ use crate::model::ownership::{ClaimKind, Claimed};
 use crate::model::plan::{Change, Lane, Plan};
 use crate::observe;
 use crate::run::now_ms;
+use crate::run::screen::say;
 
 /// Something would change.
 const CHANGES: u8 = 2;
@@ -30,9 +31,9 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode, Error> {
     // Processes belong to a run, not to the outside.
     plan.changes.retain(|change| change.lane() != Lane::Stages);
     match args.output {
-        Output::Table => print(&manifest.desired, &plan),
+        Output::Table => say(&text(&manifest.desired, &plan)),
         // Plain structs and texts always serialise.
-        Output::Json => println!("{}", serde_json::to_string_pretty(&plan).unwrap_or_default()),
+        Output::Json => say(&format!("{}\n", serde_json::to_string_pretty(&plan).unwrap_or_default())),
     }
     let unseen = observed.topics.is_err() || observed.connectors.values().any(Result::is_err);
     Ok(if unseen || !plan.refused.is_empty() {
@@ -76,21 +77,19 @@ async fn observe(desired: &Desired, secrets: PathBuf) -> Result<Observed, Error>
     Ok(Observed { at_ms: now_ms(), topics, ownership, connectors, stages: BTreeMap::new(), lag })
 }
 
-fn print(desired: &Desired, plan: &Plan) {
-    println!("{}", desired.identity);
-    let records = plan.changes.iter().filter(|change| matches!(change, Change::Record { .. })).count();
-    for change in plan.changes.iter().filter(|change| !matches!(change, Change::Record { .. })) {
-        println!("  change   {change}");
-    }
+fn text(desired: &Desired, plan: &Plan) -> String {
+    let is_record = |change: &&Change| matches!(change, Change::Record { .. });
+    let records = plan.changes.iter().filter(is_record).count();
+    let changes = plan.changes.iter().filter(|change| !is_record(change));
+    let mut lines: Vec<String> = changes.map(|change| format!("change   {change}")).collect();
     if records > 0 {
-        println!("  change   {records} records of ownership");
+        lines.push(format!("change   {records} records of ownership"));
     }
-    plan.waiting.iter().for_each(|waiting| println!("  later    {waiting}"));
-    plan.refused.iter().for_each(|refusal| println!("  refused  {refusal}"));
+    lines.extend(plan.waiting.iter().map(|waiting| format!("later    {waiting}")));
+    lines.extend(plan.refused.iter().map(|refusal| format!("refused  {refusal}")));
     if plan.is_empty() {
-        println!("  nothing to change outside");
+        lines.push("nothing to change outside".to_owned());
     }
-    for id in &plan.run {
-        println!("  runs     {id}");
-    }
+    lines.extend(plan.run.iter().map(|id| format!("runs     {id}")));
+    format!("{}\n  {}\n", desired.identity, lines.join("\n  "))
 }

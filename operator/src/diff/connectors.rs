@@ -64,6 +64,12 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     }
 }
 
+/// It gave up, and only a restart gets it going again. One that has a fault and still tries needs none.
+fn has_failed(connector: &ObservedConnector) -> bool {
+    let tasks = connector.tasks.iter().map(|task| task.state);
+    tasks.chain([connector.state]).any(|state| state == ConnectorState::Failed)
+}
+
 /// One connector of the manifest.
 struct One<'a> {
     name: &'a ConnectorName,
@@ -115,7 +121,7 @@ impl One<'_> {
                 plan.changes.push(Change::StopConnector { name, url });
             }
             ConnectorTarget::Running if idle => plan.changes.push(Change::ResumeConnector { name, url }),
-            ConnectorTarget::Running if existing.fault.is_some() => self.restart(existing, plan),
+            ConnectorTarget::Running if has_failed(existing) => self.restart(existing, plan),
             _ => {}
         }
     }

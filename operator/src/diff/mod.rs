@@ -46,6 +46,6 @@ impl Plan {
                 change,
                 Change::StopStage { .. } | Change::ReplaceStage { .. } | Change::RemoveConnector { .. }
             )
-        }) || self.waiting.iter().any(|waiting| waiting.what.starts_with(connectors::REMOVAL))
+        }) || self.waiting.iter().any(|waiting| waiting.what.starts_with(connectors::REMOVAL) || waiting.what.starts_with(stages::STOP))
     }
 }

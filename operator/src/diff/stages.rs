@@ -6,19 +6,31 @@ use crate::model::desired::{Desired, DesiredStage, RunPolicy};
 use crate::model::observed::{ConnectorState, Observed};
 use crate::model::plan::{Change, Plan};
 
+/// How a stop that waits begins.
+pub(super) const STOP: &str = "stop of";
+
 /// All stages, those of the manifest and those that left it.
 pub(super) fn all(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     for (id, stage) in &desired.stages {
         if runs(stage, desired, observed) {
             plan.run.insert(id.clone());
             plan.changes.extend(started(id, stage, observed));
-            wait_for_stop(id, stage, observed, plan);
-        } else if has_processes(id, observed) {
-            plan.changes.push(Change::StopStage { id: id.clone() });
+            wait_for_drain(id, stage, observed, plan);
+        } else {
+            stopped(id, observed, plan);
         }
     }
     for id in observed.stages.keys().filter(|id| !desired.stages.contains_key(*id)) {
+        stopped(id, observed, plan);
+    }
+}
+
+fn stopped(id: &StageId, observed: &Observed, plan: &mut Plan) {
+    let Some(existing) = observed.stages.get(id) else { return };
+    if existing.wanted > 0 {
         plan.changes.push(Change::StopStage { id: id.clone() });
+    } else if !existing.replicas.is_empty() {
+        plan.wait(format!("{STOP} {id}"), "its processes to end".to_owned());
     }
 }
 
@@ -31,19 +43,19 @@ fn runs(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> bool {
 }
 
 fn started(id: &StageId, stage: &DesiredStage, observed: &Observed) -> Option<Change> {
-    let existing = observed.stages.get(id).filter(|existing| !existing.replicas.is_empty());
+    let existing = observed.stages.get(id).filter(|existing| existing.wanted > 0);
     let Some(existing) = existing else {
         return Some(Change::StartStage { id: id.clone(), replicas: stage.replicas });
     };
     if existing.hash != stage.hash {
         return Some(Change::ReplaceStage { id: id.clone() });
     }
-    let (from, to) = (u32::try_from(existing.replicas.len()).unwrap_or(u32::MAX), stage.replicas);
+    let (from, to) = (existing.wanted, stage.replicas);
     (from != to).then(|| Change::ScaleStage { id: id.clone(), from, to })
 }
 
 /// A stage that runs only until it is drained is not at its goal yet.
-fn wait_for_stop(id: &StageId, stage: &DesiredStage, observed: &Observed, plan: &mut Plan) {
+fn wait_for_drain(id: &StageId, stage: &DesiredStage, observed: &Observed, plan: &mut Plan) {
     if stage.run != RunPolicy::UntilDrained {
         return;
     }
@@ -53,7 +65,7 @@ fn wait_for_stop(id: &StageId, stage: &DesiredStage, observed: &Observed, plan: 
         Some(Err(unreachable)) => unreachable.to_string(),
         None => "its consumer group to appear".to_owned(),
     };
-    plan.wait(format!("the stop of {id}"), until);
+    plan.wait(format!("{STOP} {id}"), until);
 }
 
 fn has_processes(id: &StageId, observed: &Observed) -> bool {

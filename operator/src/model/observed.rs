@@ -124,7 +124,9 @@ pub struct Restarts {
 pub struct ObservedStage {
     /// Hash of the configuration that the supervisor was given last.
     pub hash: String,
-    /// One entry a process, in order.
+    /// How many processes the supervisor was told to keep; those beyond it are on their way out.
+    pub wanted: u32,
+    /// One entry a process that is there, in order.
     pub replicas: Vec<ObservedReplica>,
 }
 

@@ -172,6 +172,7 @@ impl Supervisor {
         stages.retain(|_, stage| !stage.replicas.is_empty() || !stage.leaving.is_empty());
         let look = |stage: &Stage| ObservedStage {
             hash: stage.hash.clone(),
+            wanted: u32::try_from(stage.replicas.len()).unwrap_or(u32::MAX),
             replicas: stage.replicas.iter().chain(&stage.leaving).filter_map(Replica::look).collect(),
         };
         stages.iter().map(|(id, stage)| (id.clone(), look(stage))).collect()

@@ -44,6 +44,8 @@ const BUSY_PAUSE: Duration = Duration::from_secs(2);
 const HEALTHY_PAUSE: Duration = Duration::from_secs(10);
 /// Pause between two looks at the manifest's files.
 const FILES_PAUSE: Duration = Duration::from_secs(1);
+/// How long the first report waits for every server's first answer.
+const FIRST_REPORT: Duration = Duration::from_secs(3);
 
 /// When the loop ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +108,7 @@ pub struct Run {
     generation: i64,
     invalid: Option<String>,
     watch: Option<Watch>,
+    started: Instant,
     files_read: Instant,
     secrets: PathBuf,
     tools: Tools,
@@ -138,6 +141,7 @@ impl Run {
             generation: 1,
             invalid: None,
             watch: start.watch,
+            started: Instant::now(),
             files_read: Instant::now(),
             secrets: start.secrets,
             tools,
@@ -161,7 +165,6 @@ impl Run {
         stop: impl Future<Output = ()>,
     ) -> (End, Option<Report>) {
         tokio::pin!(stop);
-        let started = Instant::now();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let end = loop {
@@ -169,7 +172,7 @@ impl Run {
             if self.reached(goal) {
                 break End::Reached;
             }
-            if deadline.is_some_and(|deadline| started.elapsed() >= deadline) {
+            if deadline.is_some_and(|deadline| self.started.elapsed() >= deadline) {
                 break End::TooLate;
             }
             tokio::select! {
@@ -205,6 +208,9 @@ impl Run {
         self.lanes.forget_settled(&plan);
         self.hand_out(&plan);
         self.settled = plan.is_empty();
+        if self.report.is_none() && !self.parts.all_seen(&self.desired) && self.started.elapsed() < FIRST_REPORT {
+            return;
+        }
         let failures = self.lanes.messages();
         let view = View {
             desired: &self.desired,

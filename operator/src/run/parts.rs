@@ -98,6 +98,12 @@ impl Parts {
         self.stale.insert(PartKey::Kafka);
     }
 
+    /// Every part was looked at once.
+    pub fn all_seen(&self, desired: &Desired) -> bool {
+        let connects = || self.connect_urls(desired).into_iter().map(PartKey::Connect);
+        [PartKey::Kafka, PartKey::Stages].into_iter().chain(connects()).all(|key| self.began(&key).is_some())
+    }
+
     /// When the latest look at the part began.
     pub fn began(&self, key: &PartKey) -> Option<Instant> {
         match key {

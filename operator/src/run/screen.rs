@@ -70,8 +70,8 @@ impl Screen {
     }
 }
 
-/// Nobody can be told that nobody listens.
-fn say(text: &str) {
+/// Writes to stdout. When nobody listens any more there is nobody to be told.
+pub fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

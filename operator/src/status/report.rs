@@ -197,8 +197,11 @@ fn running_tasks(connector: &ObservedConnector) -> u32 {
 pub(super) fn connector_state(connector: &ObservedConnector) -> &'static str {
     let states = || connector.tasks.iter().map(|task| task.state).chain([connector.state]);
     let has = |state: ConnectorState| states().any(|one| one == state);
-    if connector.fault.is_some() || has(ConnectorState::Failed) {
+    if has(ConnectorState::Failed) {
         return "failed";
+    }
+    if connector.fault.is_some() {
+        return if connector.tasks.is_empty() { "starting" } else { "retrying" };
     }
     match connector.state {
         ConnectorState::Running if connector.tasks.is_empty() => "starting",

@@ -111,7 +111,8 @@ fn what_heals_outside_is_tried_again_every_few_seconds() {
     fail(&mut world, Restarts::default());
     let plan = diff(&desired, &world);
     let Change::RestartConnector { preconditions, .. } = &plan.changes[0] else { panic!("{plan:?}") };
-    fail(&mut world, Restarts { count: 40, last_ms: world.at_ms, preconditions: preconditions.clone() });
+    let last_ms = world.at_ms;
+    fail(&mut world, Restarts { count: 40, last_ms, preconditions: preconditions.clone() });
     let Some(Ok(Some(connector))) = world.connectors.get_mut(&connector_name("crm")) else { panic!() };
     connector.fault.as_mut().unwrap().heals_outside = true;
     assert!(diff(&desired, &world).changes.is_empty());

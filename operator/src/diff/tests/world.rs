@@ -234,7 +234,7 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
         Change::StartStage { id, .. } | Change::ReplaceStage { id } | Change::ScaleStage { id, .. } => {
             let stage = &desired.stages[id];
             let replicas = (0..stage.replicas).map(|_| replica()).collect();
-            world.stages.insert(id.clone(), ObservedStage { hash: stage.hash.clone(), replicas });
+            world.stages.insert(id.clone(), ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas });
             if let Some(reads) = &stage.reads {
                 world
                     .lag
