@@ -67,6 +67,8 @@ pub enum Reading {
         next: i64,
         /// Where the last part that was sent to the writer ended: what the store has, or will have.
         sent: i64,
+        /// Where the log ended when the partition was claimed.
+        known_end: i64,
     },
     /// Another try: something in it needs a person.
     Blocked {
@@ -174,7 +176,7 @@ mod tests {
         assignment.add(id(0));
         assert_eq!(assignment.claimable(now), [id(0)]);
         let lease = assignment.new_lease();
-        assignment.get_mut("t", 0).unwrap().state = Reading::Reading { lease, next: 5, sent: 5 };
+        assignment.get_mut("t", 0).unwrap().state = Reading::Reading { lease, next: 5, sent: 5, known_end: 9 };
         assert!(assignment.claimable(now).is_empty() && assignment.all_reading());
         assignment.forget_claims();
         assert_eq!(assignment.claimable(now), [id(0)]);

@@ -99,7 +99,7 @@ impl Reader {
         if next < log.low || next > log.high {
             return self.block(id, BLOCKED_FOR, data_loss(id, Some((next, log))));
         }
-        owned.state = Reading::Reading { lease, next, sent: next };
+        owned.state = Reading::Reading { lease, next, sent: next, known_end: log.high };
         owned.flushed = Some(next);
         let start = Position { topic: id.topic.clone(), partition: id.partition, offset: next };
         self.source.consumer.assign(&[start])
@@ -130,13 +130,19 @@ impl Reader {
         }
     }
 
-    /// Records that wait in all partitions of this worker; `None` while a partition isn't known.
+    /// Records that wait in all partitions of this worker; `None` while a partition isn't being read.
     fn lag(&self) -> Option<u64> {
+        if !self.unidentified.is_empty() {
+            return None;
+        }
         self.assignment
             .iter()
             .map(|owned| {
-                let log = self.source.consumer.watermarks(&owned.id.topic, owned.id.partition)?;
-                Some(u64::try_from(log.high - owned.position()?).unwrap_or(0))
+                let Reading::Reading { known_end, .. } = owned.state else { return None };
+                // What the last fetch told may be older than what was asked when the partition was claimed.
+                let fetched = self.source.consumer.watermarks(&owned.id.topic, owned.id.partition);
+                let end = fetched.map_or(known_end, |log| log.high.max(known_end));
+                Some(u64::try_from(end - owned.position()?).unwrap_or(0))
             })
             .sum()
     }

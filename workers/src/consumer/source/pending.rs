@@ -34,7 +34,7 @@ impl Pending {
         batch: PartitionRecords,
         (now, now_ms): (Instant, i64),
     ) -> Result<(), Halt> {
-        let Reading::Reading { lease, next, sent } = &mut owned.state else { return Ok(()) };
+        let Reading::Reading { lease, next, sent, .. } = &mut owned.state else { return Ok(()) };
         let index = match self.chunk.parts.iter().position(|part| part.partition == owned.id) {
             Some(index) => index,
             None => {

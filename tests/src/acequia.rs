@@ -1,0 +1,1 @@
+//! `acequia run`, run by a test.

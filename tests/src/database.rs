@@ -1,0 +1,77 @@
+//! Reading and changing the databases, by a connection of the test's own.
+
+use acequia_crds::pipeline::store::Postgres;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row as _};
+use tokio::runtime::Runtime;
+
+use crate::check::Row;
+use crate::stack::Stack;
+
+/// A connection to one database. Calls block: tests are plain functions.
+#[derive(Debug)]
+pub struct Database {
+    runtime: Runtime,
+    connection: PgConnection,
+}
+
+impl Database {
+    /// Connects to a database of the stack.
+    ///
+    /// # Panics
+    /// When it can't.
+    pub fn open(stack: &Stack, database: &str) -> Self {
+        let store: Postgres = stack.store(database);
+        let secret = |key: &str| {
+            let path = stack.secrets().join(&store.credentials_secret).join(key);
+            std::fs::read_to_string(path).expect("the stack's secret").trim_end().to_owned()
+        };
+        let options = PgConnectOptions::new_without_pgpass()
+            .host(&store.host)
+            .port(store.port)
+            .database(database)
+            .username(&secret("username"))
+            .password(&secret("password"))
+            .options([("timezone", "UTC")])
+            .disable_statement_logging();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let connection = runtime.block_on(options.connect()).expect("the database can be reached");
+        Self { runtime, connection }
+    }
+
+    /// Runs any number of statements.
+    ///
+    /// # Panics
+    /// When the server refuses one.
+    pub fn run(&mut self, sql: &str) {
+        let done = self.runtime.block_on(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connection));
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The rows of a query, every column cast to text by the query itself or by this.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn rows(&mut self, query: &str) -> Vec<Row> {
+        let sql = format!("SELECT row_to_json(q)::text FROM ({query}) AS q");
+        let rows = self.runtime.block_on(sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut self.connection));
+        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .iter()
+            .map(|row| vec![row.get::<Option<String>, _>(0)])
+            .collect()
+    }
+
+    /// A number.
+    ///
+    /// # Panics
+    /// When the query gives none.
+    pub fn number(&mut self, query: &str) -> i64 {
+        let row = self.runtime.block_on(sqlx::query(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connection));
+        row.unwrap_or_else(|error| panic!("{query}: {error}")).get(0)
+    }
+
+    /// Whether a table is there.
+    pub fn has_table(&mut self, name: &str) -> bool {
+        self.number(&format!("SELECT count(*) FROM pg_class WHERE oid = to_regclass('\"{name}\"')")) == 1
+    }
+}
