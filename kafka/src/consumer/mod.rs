@@ -5,6 +5,9 @@
 //! same way a revocation is announced, the caller finishes what it has in hand, then calls
 //! [`BatchConsumer::unassign`]. Until it does, the group waits, so answer within `max_poll_interval_ms`.
 //!
+//! The group alone doesn't keep two members from holding a partition: one that polls too late while a rebalance is on
+//! its way hears of the loss only when it is back. So the claim must fence.
+//!
 //! Nothing is committed unless the caller says so, and never read back: the commit is for lag tools.
 
 mod batch;

@@ -129,6 +129,30 @@ fn partitions_and_topics_made_after_the_subscription_are_read() {
 }
 
 #[test]
+fn a_member_that_stops_polling_loses_its_partitions_and_gets_them_back_when_it_polls() {
+    let Some(broker) = broker() else { return };
+    let (topic, group) = (broker.topic("slow", 2, &[]), unique("group"));
+    let (mut settings, database) = (settings(&group, &[&topic]), Database::default());
+    settings.max_poll_interval_ms = settings.session_timeout_ms;
+    let mut member = Member::join(&broker.connection, &settings, &database);
+    broker.write(&topic, 2, 20);
+    step_until("the first records", &mut [&mut member], |_| database.read_count() == 20);
+    let left = || {
+        broker.admin.describe_groups(std::slice::from_ref(&group), DEADLINE).unwrap()[&group]
+            .members
+            .is_empty()
+    };
+    step_until("the member to be missed", &mut [], |_| left());
+    broker.write(&topic, 2, 20);
+    step_until("the other records", &mut [&mut member], |_| database.read_count() == 40);
+    database.assert_each_record_once();
+    assert!(member.faults.contains(&Fault::MaxPollExceeded), "{:?}", member.faults);
+    let lost = |change: &Rebalance| matches!(change, Rebalance::Lost(partitions) if partitions.len() == 2);
+    assert!(member.rebalances.iter().any(lost), "{:?}", member.rebalances);
+    broker.delete(&[&topic]);
+}
+
+#[test]
 fn a_second_static_member_with_the_same_id_fences_the_first() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("static", 1, &[]);
