@@ -31,7 +31,9 @@ fn shop() -> Debezium {
 }
 
 fn plain_store() -> Postgres {
-    store(serde_json::json!({"host": "127.0.0.1", "database": "instashop", "credentialsSecret": "instashop-db"}))
+    store(
+        serde_json::json!({"host": "127.0.0.1", "database": "instashop", "credentialsSecret": "instashop-db"}),
+    )
 }
 
 fn make(spec: &Debezium, store: &Postgres) -> Result<BTreeMap<String, String>, Refused> {
@@ -112,7 +114,9 @@ fn what_must_not_become_part_of_a_connector_is_refused() {
     };
     assert!(with_config(r#"{"slot.name": "mine"}"#).starts_with("config.slot.name: is set by Acequia"));
     assert!(with_config(r#"{"transforms": "x"}"#).contains("routed by `tables`"));
-    assert!(with_config(r#"{"snapshot.fetch.size": "${file:/etc/passwd:x}"}"#).contains("Connect would resolve"));
+    assert!(
+        with_config(r#"{"snapshot.fetch.size": "${file:/etc/passwd:x}"}"#).contains("Connect would resolve")
+    );
 
     let with_store = |json| make(&shop(), &store(json)).unwrap_err().to_string();
     let host = serde_json::json!({"host": "${env:HOME}", "database": "d", "credentialsSecret": "s"});
@@ -120,10 +124,13 @@ fn what_must_not_become_part_of_a_connector_is_refused() {
     let secret = serde_json::json!({"host": "h", "database": "d", "credentialsSecret": "../other"});
     assert!(with_store(secret).starts_with("store.credentialsSecret"));
 
-    let with_tables = |json| make(&spec(serde_json::json!({"store": "shop", "tables": json})), &plain_store());
-    let shared = serde_json::json!([{"table": "public.a", "topic": "t"}, {"table": "public.b", "topic": "t"}]);
+    let with_tables =
+        |json| make(&spec(serde_json::json!({"store": "shop", "tables": json})), &plain_store());
+    let shared =
+        serde_json::json!([{"table": "public.a", "topic": "t"}, {"table": "public.b", "topic": "t"}]);
     assert!(matches!(with_tables(shared), Err(Refused::SharedTopic { .. })));
-    let own = serde_json::json!([{"table": "public.a", "topic": "acequia.default.instashop.source-shop.public.b"}]);
+    let own =
+        serde_json::json!([{"table": "public.a", "topic": "acequia.default.instashop.source-shop.public.b"}]);
     assert!(matches!(with_tables(own), Err(Refused::OwnTopic { .. })));
     let name = serde_json::json!([{"table": "public.a'; DROP TABLE x; --", "topic": "t"}]);
     assert!(matches!(with_tables(name), Err(Refused::TableName { .. })));
@@ -135,7 +142,8 @@ fn a_certificate_needs_a_file_that_connect_can_read() {
         "host": "db", "database": "d", "credentialsSecret": "s", "caSecret": {"name": "ca", "key": "ca.crt"},
     }));
     let secrets = SecretReferences::in_namespace("shop");
-    let input = Input { pipeline: &pipeline(), source: "s", spec: &shop(), store: &with_ca, secrets: &secrets };
+    let input =
+        Input { pipeline: &pipeline(), source: "s", spec: &shop(), store: &with_ca, secrets: &secrets };
     assert_eq!(config(&input), Err(Refused::NoCaFile));
     let plain = config(&Input { store: &plain_store(), ..input }).unwrap();
     assert_eq!(plain["database.password"], "${secrets:shop/instashop-db:password}");

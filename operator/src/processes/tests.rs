@@ -102,7 +102,12 @@ fn stage(text: &str, replicas: u32) -> DesiredStage {
 }
 
 fn job(text: &str) -> Job {
-    Job { name: "release-x".to_owned(), role: Role::SlotRelease, text: text.to_owned(), secrets: BTreeSet::new() }
+    Job {
+        name: "release-x".to_owned(),
+        role: Role::SlotRelease,
+        text: text.to_owned(),
+        secrets: BTreeSet::new(),
+    }
 }
 
 /// Looks again until `found` gives something; fails after ten seconds.
@@ -177,10 +182,7 @@ async fn another_configuration_replaces_that_stage_and_no_other() {
 
     supervisor.set(&id("b"), &stage("run 1", 1)).unwrap();
     supervisor.set(&id("a"), &stage("run 2", 1)).unwrap();
-    until("a new process of a", async || {
-        (running(&supervisor, "a").await != a).then_some(())
-    })
-    .await;
+    until("a new process of a", async || (running(&supervisor, "a").await != a).then_some(())).await;
 
     assert!(!is_alive(a));
     assert_eq!(running(&supervisor, "b").await, b);
@@ -229,7 +231,8 @@ async fn replicas_are_added_and_taken_away() {
     let supervisor = lab.supervisor().await;
     let count = async |wanted: usize| {
         until("that many processes", async || {
-            let alive = replicas(&supervisor, "a").await.iter().filter(|replica| replica.pid.is_some()).count();
+            let alive =
+                replicas(&supervisor, "a").await.iter().filter(|replica| replica.pid.is_some()).count();
             (alive == wanted).then_some(())
         })
         .await;
