@@ -82,7 +82,7 @@ impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, unit_ms) = UNITS
             .iter()
-            .find(|(_, unit_ms)| self.ms >= *unit_ms && self.ms % unit_ms == 0)
+            .find(|(_, unit_ms)| self.ms >= *unit_ms && self.ms.is_multiple_of(*unit_ms))
             .unwrap_or(&("ms", 1));
         write!(f, "{}{unit}", self.ms / unit_ms)
     }

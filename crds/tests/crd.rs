@@ -1,4 +1,6 @@
-//! The committed CustomResourceDefinition.
+//! The committed `CustomResourceDefinition`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use serde_json::Value;
 

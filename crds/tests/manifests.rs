@@ -1,4 +1,6 @@
-//! The five target manifests: what a user should be able to write.
+//! The five target manifests, which say what a user should be able to write, and the examples, which this version runs.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::path::Path;
 
@@ -86,4 +88,33 @@ fn what_this_version_lacks_is_named_in_each_of_them() {
     ] {
         assert!(paths("pokemon").contains(&path.to_owned()), "{path}");
     }
+}
+
+#[test]
+fn every_example_has_no_problem_and_asks_for_nothing_this_version_lacks() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for folder in std::fs::read_dir(examples).unwrap() {
+        let path = folder.unwrap().path().join("pipeline.yaml");
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let name = path.display().to_string();
+        let missing = not_available(&pipeline(&name, &text).spec);
+        assert!(missing.is_empty(), "{}", render(&missing, &name));
+        seen += 1;
+    }
+    assert!(seen >= 1);
+}
+
+#[test]
+fn the_setup_of_an_example_names_stores_of_its_pipeline() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/instashop-cdc");
+    let text = std::fs::read_to_string(folder.join("pipeline.yaml")).unwrap();
+    let spec = pipeline("instashop-cdc", &text).spec;
+    let schema = std::fs::read_to_string(folder.join("schema.yaml")).unwrap();
+    let config_map = manifest::read(&schema).unwrap().remove(0);
+    let setup = spec.generators[0].setup.as_ref().unwrap();
+    assert_eq!(config_map.name, setup.config_map);
+    let keys: Vec<_> = config_map.config_map_data().into_keys().collect();
+    assert_eq!(keys, ["crm.sql", "ecommerce.sql", "erp.sql", "shop.sql"]);
+    assert!(keys.iter().all(|key| spec.store(key.trim_end_matches(".sql")).is_some()));
 }

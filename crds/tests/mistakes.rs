@@ -1,6 +1,8 @@
 //! Typical mistakes: `mistakes/<name>.yaml` has one, `mistakes/<name>.txt` is what `acequia lint -f <name>.yaml` says.
 //! A new file is a new test; `UPDATE_GOLDEN=1` writes what is said now.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::path::{Path, PathBuf};
 
 use acequia_crds::manifest;

@@ -1,5 +1,7 @@
 //! The rules of the CRD, evaluated in this process as the API server does: each accepts what is right and rejects one mistake.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::collections::BTreeSet;
 
 use acequia_crds::{crd, manifest};

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition, generated from the types: `crds/pipelines.acequia.dev.yaml` is this text, and a test fails
+//! The `CustomResourceDefinition`, generated from the types: `crds/pipelines.acequia.dev.yaml` is this text, and a test fails
 //! when it is not.
 
 mod emit;
@@ -24,7 +24,7 @@ pub fn crd_yaml() -> String {
     text
 }
 
-/// The OpenAPI schema of the whole object, as the API server gets it.
+/// The `OpenAPI` schema of the whole object, as the API server gets it.
 pub fn schema() -> &'static Value {
     &DEFINITION["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 }

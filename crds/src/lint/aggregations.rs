@@ -44,16 +44,13 @@ fn one<'a>(aggregation: &'a Aggregation, path: &str, report: &mut Report<'a>) {
     }
     for (index, measure) in aggregation.measures.iter().enumerate() {
         let path = format!("{path}.measures[{index}]");
-        match measure.kind() {
-            Some(kind) => {
-                if let Some(text) = kind.expression() {
-                    report.expression(text, &format!("{path}.{}", kind.field()), &variables);
-                }
-            }
-            None => {
-                let fix = "write exactly one of `count`, `sum`, `avg`, `min`, `max` and `countDistinct`";
-                report.add(&path, format!("`{}` does not say what to compute", measure.name), fix);
-            }
+        let Some(kind) = measure.kind() else {
+            let fix = "write exactly one of `count`, `sum`, `avg`, `min`, `max` and `countDistinct`";
+            report.add(&path, format!("`{}` does not say what to compute", measure.name), fix);
+            continue;
+        };
+        if let Some(text) = kind.expression() {
+            report.expression(text, &format!("{path}.{}", kind.field()), &variables);
         }
         report.optional_expression(measure.filter.as_ref(), &format!("{path}.where"), &variables);
         report.optional_expression(measure.today.as_ref(), &format!("{path}.today"), &variables);

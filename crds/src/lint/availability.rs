@@ -70,7 +70,7 @@ fn sources(spec: &PipelineSpec, missing: &mut Missing) {
         match source.kind() {
             Some(SourceKind::Debezium(_)) | None => {}
             Some(other) => {
-                missing.field(format!("{path}.{}", other.field()), &format!("`{}`", other.field()))
+                missing.field(format!("{path}.{}", other.field()), &format!("`{}`", other.field()));
             }
         }
     }

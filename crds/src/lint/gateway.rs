@@ -138,7 +138,6 @@ fn placeholders(query: &str) -> BTreeSet<&str> {
     for (index, character) in query.char_indices() {
         match quote {
             Some(open) if character == open => quote = None,
-            Some(_) => {}
             None if character == '\'' || character == '"' => quote = Some(character),
             None if character == ':' && previous != ':' => {
                 let rest = &query[index + 1..];
@@ -147,7 +146,7 @@ fn placeholders(query: &str) -> BTreeSet<&str> {
                     found.insert(&rest[..end]);
                 }
             }
-            None => {}
+            _ => {}
         }
         previous = character;
     }

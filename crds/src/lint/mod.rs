@@ -120,7 +120,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn range<T: PartialOrd + std::fmt::Display>(&mut self, min: T, max: T, path: &str) {
+    fn range<T: PartialOrd + std::fmt::Display + Copy>(&mut self, min: T, max: T, path: &str) {
         if min > max {
             self.add(path, format!("`min` {min} is above `max` {max}"), "swap them");
         }

@@ -96,7 +96,7 @@ fn config(topic: &Topic, path: &str, report: &mut Report<'_>) {
         let path = format!("{path}.config[{setting}]");
         if SETTINGS.contains(&setting.as_str()) {
             let text = value.to_text();
-            let number = setting.ends_with(".ms") || setting.ends_with(".bytes");
+            let number = setting.rsplit('.').next().is_some_and(|unit| unit == "ms" || unit == "bytes");
             if number && text.parse::<i64>().is_err() {
                 report.add(
                     path,

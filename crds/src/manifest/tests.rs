@@ -75,11 +75,10 @@ fn what_is_not_yaml_is_refused_with_its_place() {
 fn aliases_and_merges_work_and_cannot_explode() {
     let document = one("base: &b {x: 1, y: 2}\nmore: {<<: *b, x: 3}\n");
     assert_eq!(document.value["more"], json!({"x": 3, "true": 2}));
-    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..12 {
-        let below = format!("*a{}", level - 1);
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", [below.as_str(); 10].join(", ")));
-    }
+    let bomb: String = (1..12)
+        .map(|level| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")))
+        .collect();
+    let bomb = format!("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n{bomb}");
     assert!(read(&bomb).unwrap_err()[0].message.contains("too large"));
 }
 

@@ -53,7 +53,7 @@ impl Csv {
     }
 }
 
-/// A file in a PersistentVolumeClaim.
+/// A file in a `PersistentVolumeClaim`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeFile {

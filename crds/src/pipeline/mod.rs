@@ -68,6 +68,7 @@ use self::workers::Workers;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = crate::rules::PIPELINE))]
+#[expect(clippy::duplicated_attributes, reason = "columns of one type")]
 pub struct PipelineSpec {
     /// Stops everything in order: generators and sources first, the rest once it has drained. Topics and offsets stay. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

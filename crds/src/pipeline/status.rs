@@ -10,7 +10,7 @@ pub struct PipelineStatus {
     /// Generation of the spec that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, TopicsReady, ConnectorsReady, WorkersReady and Degraded.
+    /// `Ready`, `TopicsReady`, `ConnectorsReady`, `WorkersReady` and `Degraded`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 10),
