@@ -15,8 +15,10 @@ fn json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         "\\PC{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["yes", "on", "n", "~", "012", "1_0", "10s", "0x1", "<<", "- a", "{", "a: b"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "yes", "on", "n", "~", "012", "1_0", "10s", "0x1", "<<", "- a", "{", "a: b"
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
