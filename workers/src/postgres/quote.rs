@@ -3,9 +3,9 @@
 /// A name as it stands in SQL: in double quotes, whatever it holds.
 ///
 /// Names come from manifests, whose schema bounds them, or from a catalogue; a NUL, which no identifier can hold and
-/// neither can produce, is left out rather than let end the text.
+/// neither can produce, becomes U+FFFD: a name of nothing rather than of another object.
 pub fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('\0', "").replace('"', "\"\""))
+    format!("\"{}\"", name.replace('\0', "\u{fffd}").replace('"', "\"\""))
 }
 
 /// An object in a schema: `"schema"."name"`.
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_nul_never_reaches_the_server() {
-        assert_eq!(identifier("a\0b"), "\"ab\"");
+        assert_eq!(identifier("a\0b"), "\"a\u{fffd}b\"");
     }
 
     #[test]
