@@ -20,7 +20,7 @@ pub struct Owned {
     /// Its identity.
     pub id: PartitionId,
     /// What it is waiting for.
-    pub state: Reading,
+    pub phase: Phase,
     /// Offset up to which the store has it, as far as known.
     pub flushed: Option<i64>,
     /// Offset that lag tools were told last.
@@ -33,8 +33,8 @@ impl Owned {
     /// The offset up to which everything is in the store. Beyond the last record when the log's end was read and
     /// nothing is on its way: transaction markers are no records.
     pub fn position(&self) -> Option<i64> {
-        match self.state {
-            Reading::Reading { next, sent, .. } if self.flushed == Some(sent) && !self.has_pending => {
+        match self.phase {
+            Phase::Reading { next, sent, .. } if self.flushed == Some(sent) && !self.has_pending => {
                 Some(next)
             }
             _ => self.flushed,
@@ -49,7 +49,7 @@ impl Owned {
 
 /// What a partition is waiting for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum Phase {
     /// To be claimed in the store.
     Unclaimed,
     /// The answer to this claim.
@@ -82,14 +82,9 @@ pub enum Reading {
 impl Assignment {
     /// The group has given a partition.
     pub fn add(&mut self, id: PartitionId) {
-        let owned = Owned {
-            id: id.clone(),
-            state: Reading::Unclaimed,
-            flushed: None,
-            committed: None,
-            has_pending: false,
-        };
-        self.partitions.insert((id.topic.to_string(), id.partition), owned);
+        let name = (id.topic.to_string(), id.partition);
+        let owned = Owned { id, phase: Phase::Unclaimed, flushed: None, committed: None, has_pending: false };
+        self.partitions.insert(name, owned);
     }
 
     /// The group has taken a partition.
@@ -112,11 +107,6 @@ impl Assignment {
         self.partitions.values_mut()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.partitions.is_empty()
-    }
-
     /// A number no claim has had.
     pub fn new_lease(&mut self) -> u64 {
         self.next_lease += 1;
@@ -126,8 +116,8 @@ impl Assignment {
     /// Claims are void: every partition that was being read must be claimed again.
     pub fn forget_claims(&mut self) {
         for owned in self.partitions.values_mut() {
-            if !matches!(owned.state, Reading::Blocked { .. }) {
-                owned.state = Reading::Unclaimed;
+            if !matches!(owned.phase, Phase::Blocked { .. }) {
+                owned.phase = Phase::Unclaimed;
             }
             owned.has_pending = false;
         }
@@ -137,10 +127,10 @@ impl Assignment {
     pub fn claimable(&self, now: Instant) -> Vec<PartitionId> {
         self.partitions
             .values()
-            .filter(|owned| match &owned.state {
-                Reading::Unclaimed => true,
-                Reading::Blocked { until, .. } => *until <= now,
-                Reading::Claiming { .. } | Reading::Reading { .. } => false,
+            .filter(|owned| match &owned.phase {
+                Phase::Unclaimed => true,
+                Phase::Blocked { until, .. } => *until <= now,
+                Phase::Claiming { .. } | Phase::Reading { .. } => false,
             })
             .map(|owned| owned.id.clone())
             .collect()
@@ -148,15 +138,15 @@ impl Assignment {
 
     /// What blocks partitions, if anything does.
     pub fn blocked(&self) -> Option<&str> {
-        self.partitions.values().find_map(|owned| match &owned.state {
-            Reading::Blocked { error, .. } => Some(error.as_str()),
+        self.partitions.values().find_map(|owned| match &owned.phase {
+            Phase::Blocked { error, .. } => Some(error.as_str()),
             _ => None,
         })
     }
 
     /// Whether every partition is being read.
     pub fn all_reading(&self) -> bool {
-        self.partitions.values().all(|owned| matches!(owned.state, Reading::Reading { .. }))
+        self.partitions.values().all(|owned| matches!(owned.phase, Phase::Reading { .. }))
     }
 }
 
@@ -176,7 +166,7 @@ mod tests {
         assignment.add(id(0));
         assert_eq!(assignment.claimable(now), [id(0)]);
         let lease = assignment.new_lease();
-        assignment.get_mut("t", 0).unwrap().state = Reading::Reading { lease, next: 5, sent: 5, known_end: 9 };
+        assignment.get_mut("t", 0).unwrap().phase = Phase::Reading { lease, next: 5, sent: 5, known_end: 9 };
         assert!(assignment.claimable(now).is_empty() && assignment.all_reading());
         assignment.forget_claims();
         assert_eq!(assignment.claimable(now), [id(0)]);
@@ -189,7 +179,7 @@ mod tests {
         assignment.add(id(0));
         assignment.add(id(1));
         let until = now + Duration::from_secs(30);
-        assignment.get_mut("t", 0).unwrap().state = Reading::Blocked { until, error: "bad".into() };
+        assignment.get_mut("t", 0).unwrap().phase = Phase::Blocked { until, error: "bad".into() };
         assignment.forget_claims();
         assert_eq!(assignment.claimable(now), [id(1)]);
         assert_eq!(assignment.claimable(until), [id(0), id(1)]);

@@ -147,20 +147,20 @@ pub async fn advance(
         .fetch_all(connection)
         .await
         .map_err(PostgresError::during(call()))?;
-    let mut advanced = Vec::with_capacity(rows.len());
+    let mut reached = Vec::with_capacity(rows.len());
     for row in rows {
         let topic_id: String = row.try_get(0).map_err(PostgresError::during(call()))?;
         let partition: i32 = row.try_get(1).map_err(PostgresError::during(call()))?;
-        advanced.push((topic_id, partition));
+        reached.push((topic_id, partition));
     }
-    let is_advanced = |advance: &&Advance| {
-        advanced.iter().any(|(id, partition)| {
+    let is_reached = |advance: &&Advance| {
+        reached.iter().any(|(id, partition)| {
             **id == *advance.partition.topic_id && *partition == advance.partition.partition
         })
     };
     Ok(advances
         .iter()
-        .filter(|advance| !is_advanced(advance))
+        .filter(|advance| !is_reached(advance))
         .map(|advance| advance.partition.clone())
         .collect())
 }

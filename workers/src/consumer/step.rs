@@ -1,6 +1,6 @@
 //! The pure middle of a sink: one record in, a row, a change or a dead letter out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::append::Origin;
 use super::batch::{Part, Rows};
@@ -31,8 +31,8 @@ pub enum Step {
 /// Why a record stops its partition.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Halt {
-    /// The source's catalogue must be asked about this field.
-    UnknownField(String),
+    /// The source's catalogue must be asked about these fields.
+    UnknownFields(BTreeSet<String>),
     /// A person has to decide.
     Refused(String),
 }
@@ -58,7 +58,7 @@ impl Step {
                 match mirror::decode(table, record.key, record.value) {
                     Ok(change) => rows.add(change),
                     Err(Undecodable::Malformed(cause)) => part.rejected.push(letter(record, cause)),
-                    Err(Undecodable::UnknownField(field)) => return Err(Halt::UnknownField(field)),
+                    Err(Undecodable::UnknownFields(fields)) => return Err(Halt::UnknownFields(fields)),
                     Err(Undecodable::Refused(cause)) => {
                         return Err(Halt::Refused(format!(
                             "{}[{}] offset {}: {cause}",

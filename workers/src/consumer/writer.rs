@@ -3,7 +3,7 @@
 //! Whatever goes wrong with the connection or the fence ends in the same place: all claims are void, the source
 //! claims again and goes on from what the store says. Nothing is repaired in passing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,12 +51,12 @@ pub enum Command {
     Flush(Chunk),
     /// Forget these partitions, and say when everything before is done.
     Release(Vec<PartitionId>),
-    /// Ask the source's catalogue about a field.
+    /// Ask the source's catalogue about fields.
     LookUp {
-        /// The topic whose event has it.
+        /// The topic whose event has them.
         topic: String,
-        /// The field.
-        field: String,
+        /// The fields.
+        fields: BTreeSet<String>,
     },
 }
 
@@ -188,9 +188,10 @@ impl Writer {
                     }
                     self.tell(Event::Released);
                 }
-                Command::LookUp { topic, field } => {
-                    unknown.entry(topic.clone()).or_default().insert(field.clone());
-                    return Err(PostgresError::NewColumn { topic, field });
+                Command::LookUp { topic, fields } => {
+                    let names = fields.iter().cloned().collect::<Vec<_>>().join("`, `");
+                    unknown.entry(topic.clone()).or_default().extend(fields);
+                    return Err(PostgresError::NewColumns { topic, names });
                 }
             }
         }

@@ -39,13 +39,13 @@ pub enum PostgresError {
         /// The stage.
         stage: String,
     },
-    /// A change event has a field that the mirror's table doesn't.
-    #[error("topic {topic} has a new field `{field}`; reading the source's catalogue again")]
-    NewColumn {
+    /// A change event has fields that the mirror's table doesn't.
+    #[error("events in topic {topic} have the new fields `{names}`; reading the source's catalogue again")]
+    NewColumns {
         /// The topic.
         topic: String,
-        /// The field.
-        field: String,
+        /// The fields.
+        names: String,
     },
     /// The credentials are not there.
     #[error(transparent)]
@@ -94,7 +94,7 @@ impl PostgresError {
                 Some(Meaning::Setup) => Meaning::Setup,
                 _ => Meaning::Retry,
             },
-            Self::Deadline { .. } | Self::Fenced { .. } | Self::NewColumn { .. } => Meaning::Retry,
+            Self::Deadline { .. } | Self::Fenced { .. } | Self::NewColumns { .. } => Meaning::Retry,
             Self::Secret(_) => Meaning::Setup,
         }
     }
@@ -124,7 +124,7 @@ fn text(error: &sqlx::Error) -> String {
 }
 
 fn hint(error: &sqlx::Error) -> &'static str {
-    let code = error.as_database_error().and_then(|database| database.code()).unwrap_or_default();
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
     match code.as_ref() {
         "28P01" | "28000" => "; check `username` and `password` in the store's credentialsSecret",
         "3D000" => "; create the database, or mend `database` of the store",

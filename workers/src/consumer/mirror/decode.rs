@@ -3,6 +3,7 @@
 //! The envelope: <https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-events>.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -45,8 +46,8 @@ pub enum Change {
 pub enum Undecodable {
     /// It isn't a change event: it goes to the dead letters.
     Malformed(String),
-    /// It has a field that the table as known doesn't: the source's catalogue must be read again.
-    UnknownField(String),
+    /// It has fields that the table as known doesn't: the source's catalogue must be read again.
+    UnknownFields(BTreeSet<String>),
     /// It can't be applied, and leaving it out would make the mirror wrong.
     Refused(String),
 }
@@ -154,7 +155,10 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             let raw: &'de RawValue = map.next_value()?;
             let Some(index) = self.table.column(&field) else {
                 if !self.table.ignored.contains(field.as_ref()) {
-                    self.problem.get_or_insert_with(|| Undecodable::UnknownField(field.into_owned()));
+                    match self.problem.get_or_insert_with(|| Undecodable::UnknownFields(BTreeSet::new())) {
+                        Undecodable::UnknownFields(fields) => _ = fields.insert(field.into_owned()),
+                        Undecodable::Malformed(_) | Undecodable::Refused(_) => {}
+                    }
                 }
                 continue;
             };
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn a_new_column_asks_for_the_catalogue() {
         let value = r#"{"op":"c","after":{"id":7,"colour":"red"}}"#;
-        assert_eq!(change(value), Err(Undecodable::UnknownField("colour".into())));
+        assert_eq!(change(value), Err(Undecodable::UnknownFields(["colour".to_owned()].into())));
         let mut known = table(3);
         known.ignored.insert("colour".into());
         assert!(decode(&known, None, value.as_bytes()).is_ok());

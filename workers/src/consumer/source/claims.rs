@@ -8,7 +8,7 @@ use acequia_kafka::consumer::{Position, TopicPartition, Watermarks};
 use acequia_kafka::error::KafkaError;
 
 use super::{BLOCKED_FOR, Reader};
-use crate::consumer::assignment::Reading;
+use crate::consumer::assignment::Phase;
 use crate::consumer::batch::PartitionId;
 use crate::consumer::writer::Command;
 
@@ -68,7 +68,7 @@ impl Reader {
         }
         for ((id, _), log) in claims.iter().zip(logs) {
             if let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) {
-                owned.state = Reading::Claiming { lease, log };
+                owned.phase = Phase::Claiming { lease, log };
             }
         }
         permit.send(Command::Claim { lease, partitions: claims });
@@ -92,14 +92,14 @@ impl Reader {
 
     pub(super) fn on_claimed(&mut self, id: &PartitionId, lease: u64, next: i64) -> Result<(), KafkaError> {
         let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) else { return Ok(()) };
-        let Reading::Claiming { lease: current, log } = owned.state else { return Ok(()) };
+        let Phase::Claiming { lease: current, log } = owned.phase else { return Ok(()) };
         if current != lease || owned.id != *id {
             return Ok(());
         }
         if next < log.low || next > log.high {
             return self.block(id, BLOCKED_FOR, data_loss(id, Some((next, log))));
         }
-        owned.state = Reading::Reading { lease, next, sent: next, known_end: log.high };
+        owned.phase = Phase::Reading { lease, next, sent: next, known_end: log.high };
         owned.flushed = Some(next);
         let start = Position { topic: id.topic.clone(), partition: id.partition, offset: next };
         self.source.consumer.assign(&[start])
@@ -138,7 +138,7 @@ impl Reader {
         self.assignment
             .iter()
             .map(|owned| {
-                let Reading::Reading { known_end, .. } = owned.state else { return None };
+                let Phase::Reading { known_end, .. } = owned.phase else { return None };
                 // What the last fetch told may be older than what was asked when the partition was claimed.
                 let fetched = self.source.consumer.watermarks(&owned.id.topic, owned.id.partition);
                 let end = fetched.map_or(known_end, |log| log.high.max(known_end));

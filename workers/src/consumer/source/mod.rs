@@ -13,7 +13,7 @@ use acequia_kafka::error::KafkaError;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::assignment::{Assignment, Reading};
+use super::assignment::{Assignment, Phase};
 use super::batch::PartitionId;
 use super::step::{Halt, Step};
 use super::writer::{Command, Event};
@@ -32,8 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RELEASE_DEADLINE: Duration = Duration::from_secs(10);
 /// When a partition that needs a person is tried again.
 const BLOCKED_FOR: Duration = Duration::from_secs(20);
-/// When a partition with an unknown column is tried again; by then the catalogue was read.
-const LOOK_UP_FOR: Duration = Duration::from_secs(1);
 
 /// The source of one sink.
 pub struct Source {
@@ -130,7 +128,7 @@ impl Reader {
                 self.troubles.store_works();
             }
             Event::Claimed { partition, lease, next_offset } => {
-                self.on_claimed(&partition, lease, next_offset)?
+                self.on_claimed(&partition, lease, next_offset)?;
             }
             Event::Flushed { partition, to } => {
                 if let Some(owned) = self.assignment.get_mut(&partition.topic, partition.partition) {
@@ -225,26 +223,28 @@ impl Reader {
         self.flush_now();
         match halt {
             Halt::Refused(error) => self.block(&id, BLOCKED_FOR, error),
-            Halt::UnknownField(field) => {
-                let error = format!("{id} has a new field `{field}`; reading the source's catalogue again");
-                let command = Command::LookUp { topic: topic.to_string(), field };
+            Halt::UnknownFields(fields) => {
+                let command = Command::LookUp { topic: topic.to_string(), fields };
                 // If the writer is too busy to hear it, the same record asks again.
                 let _ = self.source.commands.try_send(command);
-                self.block(&id, LOOK_UP_FOR, error)
+                self.set_aside(&id, Phase::Unclaimed)
             }
         }
     }
 
     fn block(&mut self, id: &PartitionId, pause: Duration, error: String) -> Result<(), KafkaError> {
         tracing::warn!(partition = %id, error, "partition stopped");
+        self.set_aside(id, Phase::Blocked { until: Instant::now() + pause, error })
+    }
+
+    /// Stops reading a partition, which stays this worker's.
+    fn set_aside(&mut self, id: &PartitionId, phase: Phase) -> Result<(), KafkaError> {
         self.pending.forget(&id.topic, id.partition);
-        if let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) {
-            owned.state = Reading::Blocked { until: Instant::now() + pause, error };
-            owned.has_pending = false;
-            let partition = owned.topic_partition();
-            self.source.consumer.unassign(&[partition])?;
-        }
-        Ok(())
+        let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) else { return Ok(()) };
+        owned.phase = phase;
+        owned.has_pending = false;
+        let partition = owned.topic_partition();
+        self.source.consumer.unassign(&[partition])
     }
 
     fn send_what_is_due(&mut self) -> Result<(), KafkaError> {
@@ -282,7 +282,7 @@ impl Reader {
             let owned = self.assignment.get_mut(&part.partition.topic, part.partition.partition);
             if let Some(owned) = owned {
                 owned.has_pending = false;
-                if let Reading::Reading { sent, lease, .. } = &mut owned.state
+                if let Phase::Reading { sent, lease, .. } = &mut owned.phase
                     && *lease == part.lease
                 {
                     *sent = part.to;

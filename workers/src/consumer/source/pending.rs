@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use acequia_kafka::consumer::PartitionRecords;
 
 use crate::consumer::append::Origin;
-use crate::consumer::assignment::{Owned, Reading};
+use crate::consumer::assignment::{Owned, Phase};
 use crate::consumer::batch::{Chunk, Part};
 use crate::consumer::step::{Halt, Step, size_bytes};
 use crate::record::RecordView;
@@ -34,7 +34,7 @@ impl Pending {
         batch: PartitionRecords,
         (now, now_ms): (Instant, i64),
     ) -> Result<(), Halt> {
-        let Reading::Reading { lease, next, sent, .. } = &mut owned.state else { return Ok(()) };
+        let Phase::Reading { lease, next, sent, .. } = &mut owned.phase else { return Ok(()) };
         let index = match self.chunk.parts.iter().position(|part| part.partition == owned.id) {
             Some(index) => index,
             None => {
@@ -67,7 +67,7 @@ impl Pending {
 
     /// The log of a partition was read up to `offset`: its part, if there is one, ends there.
     pub fn end(&mut self, owned: &mut Owned, offset: i64) {
-        let Reading::Reading { next, .. } = &mut owned.state else { return };
+        let Phase::Reading { next, .. } = &mut owned.phase else { return };
         *next = (*next).max(offset);
         if let Some(part) = self.chunk.parts.iter_mut().find(|part| part.partition == owned.id) {
             part.to = part.to.max(offset);
@@ -92,11 +92,6 @@ impl Pending {
     /// Takes the chunk; a new one begins.
     pub fn take(&mut self) -> Chunk {
         std::mem::take(self).chunk
-    }
-
-    /// Puts back a chunk that could not be sent.
-    pub fn put_back(&mut self, chunk: Chunk, since: Instant) {
-        *self = Self { records: chunk.records(), chunk, since: Some(since) };
     }
 
     /// Throws away what was read of a partition.
