@@ -10,6 +10,8 @@ pub mod connect;
 pub mod debezium;
 pub mod desired;
 pub mod diff;
+#[cfg(test)]
+pub(crate) mod fake_world;
 pub mod http;
 pub mod manifest;
 pub mod model;

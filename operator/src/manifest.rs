@@ -17,6 +17,13 @@ pub struct Texts {
     files: Vec<(PathBuf, String)>,
 }
 
+impl Texts {
+    /// Texts that need not be files; the paths are for messages.
+    pub const fn new(files: Vec<(PathBuf, String)>) -> Self {
+        Self { files }
+    }
+}
+
 /// A manifest that can be carried out.
 #[derive(Clone, Debug)]
 pub struct Manifest {

@@ -17,8 +17,10 @@ use crate::observe::connect::CALL_DEADLINE;
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// How often it is asked whether it has.
 const STOP_POLL: Duration = Duration::from_millis(250);
+/// How long Connect may take to share out its connectors anew.
+const REBALANCE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long dropping a slot and a publication may take; the slot's last reader has to be gone.
-const RELEASE_DEADLINE: Duration = Duration::from_secs(60);
+const RELEASE_DEADLINE: Duration = Duration::from_mins(1);
 
 pub(super) async fn carry_out(tools: &Tools, change: Change) -> Result<(), Error> {
     match change {
@@ -56,11 +58,11 @@ async fn remove(
     let client = client(tools, &claim.url)?;
     if client.get(name.as_str()).await?.is_some() {
         if claim.deletion_policy == DeletionPolicy::Delete {
-            client.stop(name.as_str()).await?;
+            patiently(|| client.stop(name.as_str())).await?;
             wait_until_stopped(&client, name).await?;
-            client.delete_offsets(name.as_str()).await?;
+            patiently(|| client.delete_offsets(name.as_str())).await?;
         }
-        client.delete(name.as_str()).await?;
+        patiently(|| client.delete(name.as_str())).await?;
     }
     if let (DeletionPolicy::Delete, Some(release)) = (claim.deletion_policy, &claim.release) {
         let job = release_job(tools, name, release)?;
@@ -69,6 +71,21 @@ async fn remove(
     tools.cluster.record(vec![(key(tools, name), None)]).await?;
     tracing::info!(connector = name.as_str(), "removed a connector");
     Ok(())
+}
+
+/// Repeats a call while Connect shares out its connectors anew: several that go at once make it do so all the time.
+async fn patiently<F: Future<Output = Result<(), connect::Error>>>(
+    mut call: impl FnMut() -> F,
+) -> Result<(), connect::Error> {
+    let started = tokio::time::Instant::now();
+    loop {
+        match call().await {
+            Err(connect::Error::Rebalancing) if started.elapsed() < REBALANCE_DEADLINE => {
+                tokio::time::sleep(STOP_POLL).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 async fn wait_until_stopped(client: &Client, name: &ConnectorName) -> Result<(), Error> {

@@ -13,7 +13,9 @@ use crate::model::plan::Change;
 /// Creates, then grows, configures, records, deletes. One kind that fails doesn't hold up the next.
 pub(super) async fn carry_out(tools: &Tools, changes: Vec<Change>) -> Result<(), Error> {
     let mut batch = Batch::default();
-    changes.into_iter().for_each(|change| batch.take(change));
+    for change in changes {
+        batch.take(change);
+    }
     let mut failures = Vec::new();
     failures.extend(batch.create(tools).await.err());
     failures.extend(batch.grow(tools).await.err());

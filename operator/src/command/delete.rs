@@ -25,8 +25,9 @@ pub(super) async fn delete(args: DeleteArgs) -> Result<ExitCode, Error> {
         supervisor,
         folder: StateFolder::new(args.state.state),
         screen: Screen::for_people(),
+        goal: Goal::Gone,
     })?;
-    let (end, report) = run.until(Goal::Gone, Some(Duration::from_secs(args.timeout)), stop).await;
+    let (end, report) = run.until(Some(Duration::from_secs(args.timeout)), stop).await;
     if end == End::Reached {
         return Ok(ExitCode::SUCCESS);
     }

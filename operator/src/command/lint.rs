@@ -10,8 +10,7 @@ pub(super) fn lint(args: &LintArgs) -> Result<ExitCode, Error> {
     let texts = manifest::read(&args.files.files)?;
     let faults = match manifest::lint(&texts) {
         Ok((0, _)) => return Err(manifest::Error::NoPipeline { paths: args.files.files.clone() }.into()),
-        Ok((_, faults)) => faults,
-        Err(manifest::Error::Invalid(faults)) => faults,
+        Ok((_, faults)) | Err(manifest::Error::Invalid(faults)) => faults,
         Err(error) => return Err(error.into()),
     };
     print(&faults, args.output);

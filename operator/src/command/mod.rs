@@ -46,7 +46,7 @@ enum Command {
     ///
     /// Exit code: 0 when they are valid, 1 otherwise.
     Lint(LintArgs),
-    /// Prints the CustomResourceDefinition.
+    /// Prints the custom resource definition for Kubernetes.
     Crd,
     /// Prints the last status of a run as JSON.
     ///

@@ -29,12 +29,10 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Error> {
         supervisor,
         folder: StateFolder::new(args.state.state),
         screen,
+        goal: if args.once { Goal::Ready } else { Goal::None },
     })?;
-    let (goal, deadline) = match args.once {
-        true => (Goal::Ready, Some(Duration::from_secs(args.timeout))),
-        false => (Goal::None, None),
-    };
-    let (end, report) = run.until(goal, deadline, stop).await;
+    let deadline = args.once.then(|| Duration::from_secs(args.timeout));
+    let (end, report) = run.until(deadline, stop).await;
     Ok(match end {
         End::Reached => ExitCode::SUCCESS,
         End::Interrupted if !args.once => ExitCode::SUCCESS,

@@ -216,6 +216,8 @@ impl Client {
     fn failure(&self, answer: &Answer) -> Error {
         match answer.status {
             409 => Error::Rebalancing,
+            // Deleting offsets says the same thing with another status.
+            500 if message(answer).contains("a rebalance is expected") => Error::Rebalancing,
             401 | 403 => Error::Unauthorized { url: self.url.clone(), status: answer.status },
             404 => self.malformed("status 404"),
             status if is_connect_error(answer) => {

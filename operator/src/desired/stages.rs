@@ -44,7 +44,9 @@ fn generator(
         stores.insert(name.to_owned(), store);
     }
     let mut secrets = kafka_secrets(&context.kafka);
-    stores.values().for_each(|store| secrets.extend(store_secrets(store)));
+    for store in stores.values() {
+        secrets.extend(store_secrets(store));
+    }
     let work = Work::Generator(GeneratorWork { generator: spec.clone(), stores, setup });
     let parts = Parts {
         kind: StageKind::Generator,

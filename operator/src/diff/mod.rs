@@ -46,6 +46,8 @@ impl Plan {
                 change,
                 Change::StopStage { .. } | Change::ReplaceStage { .. } | Change::RemoveConnector { .. }
             )
-        }) || self.waiting.iter().any(|waiting| waiting.what.starts_with(connectors::REMOVAL) || waiting.what.starts_with(stages::STOP))
+        }) || self.waiting.iter().any(|waiting| {
+            waiting.what.starts_with(connectors::REMOVAL) || waiting.what.starts_with(stages::STOP)
+        })
     }
 }

@@ -8,7 +8,7 @@ use crate::model::plan::{Lane, Plan};
 /// The first wait after a failure; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 struct Failure {
     message: String,

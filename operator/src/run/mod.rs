@@ -3,6 +3,7 @@
 //! Looks and lanes are tasks of their own. The loop never waits for one of them: whichever ends first is taken in, and
 //! what follows from it is started.
 
+mod edits;
 mod files;
 mod lanes;
 mod parts;
@@ -27,7 +28,7 @@ use crate::cluster::Cluster;
 use crate::connect;
 use crate::desired::Settings;
 use crate::diff::diff;
-use crate::manifest::{self, Texts};
+use crate::manifest::Texts;
 use crate::model::desired::Desired;
 use crate::model::plan::{Change, Lane, Plan};
 use crate::observe;
@@ -94,6 +95,8 @@ pub struct Start {
     pub folder: StateFolder,
     /// Who sees it.
     pub screen: Screen,
+    /// When the loop ends by itself.
+    pub goal: Goal,
 }
 
 /// What a task of the loop came back with.
@@ -118,6 +121,7 @@ pub struct Run {
     tasks: JoinSet<Done>,
     report: Option<Report>,
     settled: bool,
+    goal: Goal,
     folder: StateFolder,
     screen: Screen,
 }
@@ -151,6 +155,7 @@ impl Run {
             tasks: JoinSet::new(),
             report: None,
             settled: false,
+            goal: start.goal,
             folder: start.folder,
             screen: start.screen,
         })
@@ -160,7 +165,6 @@ impl Run {
     /// stopped then; topics and connectors stay.
     pub async fn until(
         mut self,
-        goal: Goal,
         deadline: Option<Duration>,
         stop: impl Future<Output = ()>,
     ) -> (End, Option<Report>) {
@@ -169,7 +173,7 @@ impl Run {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let end = loop {
             self.turn();
-            if self.reached(goal) {
+            if self.reached() {
                 break End::Reached;
             }
             if deadline.is_some_and(|deadline| self.started.elapsed() >= deadline) {
@@ -181,7 +185,11 @@ impl Run {
                 () = &mut stop => break End::Interrupted,
             }
         };
-        self.screen.note("stopping the processes; topics and connectors stay");
+        match (self.goal, end) {
+            (Goal::Gone, End::Reached) => self.screen.note("everything is gone that should be"),
+            (Goal::Gone, _) => {}
+            _ => self.screen.note("stopping the processes; topics and connectors stay"),
+        }
         self.tasks.shutdown().await;
         let Self { tools, report, .. } = self;
         if let Some(supervisor) = Arc::into_inner(tools.supervisor) {
@@ -190,8 +198,8 @@ impl Run {
         (end, report)
     }
 
-    fn reached(&self, goal: Goal) -> bool {
-        match goal {
+    fn reached(&self) -> bool {
+        match self.goal {
             Goal::None => false,
             Goal::Ready => self.report.as_ref().is_some_and(|report| report.ready),
             Goal::Gone => self.settled && self.lanes.all_idle(),
@@ -208,7 +216,10 @@ impl Run {
         self.lanes.forget_settled(&plan);
         self.hand_out(&plan);
         self.settled = plan.is_empty();
-        if self.report.is_none() && !self.parts.all_seen(&self.desired) && self.started.elapsed() < FIRST_REPORT {
+        if self.report.is_none()
+            && !self.parts.all_seen(&self.desired)
+            && self.started.elapsed() < FIRST_REPORT
+        {
             return;
         }
         let failures = self.lanes.messages();
@@ -219,6 +230,7 @@ impl Run {
             failures: &failures,
             generation: self.generation,
             invalid: self.invalid.as_deref(),
+            deleting: self.goal == Goal::Gone,
         };
         let previous = self.report.as_ref().map(|report| &report.status);
         let report = Report::new(&view, previous, &jiff::Timestamp::now().to_string(), std::process::id());
@@ -236,7 +248,9 @@ impl Run {
                 if let Some(error) = &failed {
                     tracing::warn!(%lane, error, "a change failed and is tried again");
                 } else {
-                    changes.iter().for_each(|change| self.restarts.done(change, now_ms()));
+                    for change in &changes {
+                        self.restarts.done(change, now_ms());
+                    }
                 }
                 self.parts.outdated(PartKey::Kafka);
                 self.outdate_connects();
@@ -317,64 +331,6 @@ impl Run {
             _ => vec![PartKey::Kafka],
         });
         keys.map(|key| self.parts.began(&key)).min().flatten()
-    }
-
-    /// Reads the files again, at most once a second.
-    fn reread(&mut self) {
-        let Some(watch) = &mut self.watch else { return };
-        if self.files_read.elapsed() < FILES_PAUSE {
-            return;
-        }
-        self.files_read = Instant::now();
-        let loaded = match manifest::read(&watch.paths) {
-            Ok(texts) if texts == watch.texts => return,
-            Ok(texts) => {
-                let loaded = manifest::load(&texts, &watch.settings);
-                watch.texts = texts;
-                loaded
-            }
-            Err(error) => Err(error),
-        };
-        match loaded {
-            Ok(manifest) => self.take_up(manifest.desired),
-            Err(error) => self.reject(error.to_string()),
-        }
-    }
-
-    fn take_up(&mut self, desired: Desired) {
-        if desired.identity != self.desired.identity {
-            let (old, new) = (&self.desired.identity, &desired.identity);
-            let message =
-                format!("the Pipeline was {old} and is now {new}; stop this run and start one for it");
-            return self.reject(message);
-        }
-        let connects = match clients(&desired) {
-            Ok(connects) => connects,
-            Err(error) => return self.reject(error.to_string()),
-        };
-        if desired.kafka != self.desired.kafka {
-            self.tools.cluster = Arc::new(Cluster::new(desired.kafka.clone(), self.secrets.clone()));
-            self.tools.kafka = desired.kafka.clone();
-            self.parts.forget_kafka();
-        }
-        self.tools.connects = connects;
-        self.invalid = None;
-        if desired != *self.desired {
-            self.generation += 1;
-            self.lanes.forget_failures();
-            self.parts.outdated(PartKey::Kafka);
-            self.screen.note("the manifest has changed");
-            self.desired = Arc::new(desired);
-            self.outdate_connects();
-        }
-    }
-
-    fn reject(&mut self, message: String) {
-        if self.invalid.as_ref() != Some(&message) {
-            self.screen
-                .note(&format!("the manifest is not valid; the last valid one keeps running:\n{message}"));
-            self.invalid = Some(message);
-        }
     }
 }
 

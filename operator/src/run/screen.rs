@@ -157,8 +157,8 @@ fn table(report: &Report, width: usize) -> String {
     }
     for connector in &report.connectors {
         let error = one_line(connector.error.as_deref());
-        let (stage, state, tasks) = (&connector.stage, &connector.state, connector.tasks);
-        lines.push(format!("{stage:<28} {state:<9} {tasks:>5} {:>9} {:>9}  {error}", "-", "-"));
+        let (id, state, tasks) = (&connector.stage, &connector.state, connector.tasks);
+        lines.push(format!("{id:<28} {state:<9} {tasks:>5} {:>9} {:>9}  {error}", "-", "-"));
     }
     let partitions: i32 = report.status.topics.iter().map(|topic| topic.partitions).sum();
     lines.push(format!("{} topics, {partitions} partitions", report.status.topics.len()));

@@ -54,6 +54,11 @@ fn bad(reason: Reason, message: impl Into<String>) -> Verdict {
 }
 
 fn ready(view: &View<'_>, parts: [&Verdict; 3]) -> Verdict {
+    if view.deleting {
+        let left = view.plan.changes.len() + view.plan.waiting.len();
+        let message = if left == 0 { "nothing is left".to_owned() } else { format!("{left} steps are left") };
+        return bad(Reason::Deleting, message);
+    }
     if let Some(problems) = view.invalid {
         return bad(Reason::InvalidSpec, format!("the last valid manifest keeps running: {problems}"));
     }
@@ -81,10 +86,9 @@ fn ready(view: &View<'_>, parts: [&Verdict; 3]) -> Verdict {
 }
 
 fn topics(view: &View<'_>) -> Verdict {
-    for part in [view.observed.topics.as_ref().err(), view.observed.ownership.as_ref().err()] {
-        if let Some(unreachable) = part {
-            return (ConditionStatus::Unknown, Reason::KafkaUnreachable, unreachable.to_string());
-        }
+    let unseen = [view.observed.topics.as_ref().err(), view.observed.ownership.as_ref().err()];
+    if let Some(unreachable) = unseen.into_iter().flatten().next() {
+        return (ConditionStatus::Unknown, Reason::KafkaUnreachable, unreachable.to_string());
     }
     let refused = view.plan.refused.iter().find(|refusal| refusal.field.starts_with("spec.topics"));
     if let Some(refusal) = refused {
@@ -204,8 +208,8 @@ fn degraded(view: &View<'_>) -> Verdict {
         }
     }
     for (id, stage) in &view.observed.stages {
-        let replicas = stage.replicas.iter();
-        let error = replicas.filter_map(|replica| replica.report.as_ref()?.error.as_ref()).next();
+        let mut replicas = stage.replicas.iter();
+        let error = replicas.find_map(|replica| replica.report.as_ref()?.error.as_ref());
         if let Some(error) = error {
             let reason =
                 if needs_a_person(view.observed, id) { Reason::DataLoss } else { Reason::WorkerNotReady };

@@ -34,6 +34,8 @@ pub struct View<'a> {
     pub generation: i64,
     /// What is wrong with the manifest as it is now, while an older one keeps running.
     pub invalid: Option<&'a str>,
+    /// The Pipeline is being deleted; it is never Ready again.
+    pub deleting: bool,
 }
 
 /// The status, as the API defines it. `now` is RFC 3339; times of transition are taken from `previous` where nothing

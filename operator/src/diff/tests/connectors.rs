@@ -1,7 +1,7 @@
 use acequia_crds::names::StageKind;
 
-use super::world::*;
 use crate::diff::{diff, restart_backoff_ms};
+use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, Desired};
 use crate::model::observed::{ConnectorFault, ConnectorState, Observed, Restarts};
 use crate::model::plan::{Change, Plan};
@@ -11,7 +11,7 @@ fn shop() -> Desired {
     let mut desired = empty_desired();
     desired.topics.insert("orders".into(), topic(1));
     let (id, generator) = stage(StageKind::Generator, "shop");
-    desired.connectors.insert(connector_name("crm"), connector(&["orders"], &[id.clone()]));
+    desired.connectors.insert(connector_name("crm"), connector(&["orders"], std::slice::from_ref(&id)));
     desired.stages.insert(id, generator);
     desired
 }

@@ -4,4 +4,3 @@ mod connectors;
 mod properties;
 mod stages;
 mod topics;
-mod world;

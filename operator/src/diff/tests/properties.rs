@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use acequia_crds::names::StageKind;
 use proptest::prelude::*;
 
-use super::world::*;
+use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, DeletionPolicy, Desired, DesiredTopic, Hold};
 use crate::model::observed::ObservedTopic;
 

@@ -1,7 +1,7 @@
 use acequia_crds::names::{StageId, StageKind};
 
-use super::world::*;
 use crate::diff::diff;
+use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, Desired, RunPolicy};
 use crate::model::observed::GroupLag;
 use crate::model::plan::Change;

@@ -1,5 +1,5 @@
-use super::world::*;
 use crate::diff::diff;
+use crate::fake_world::*;
 use crate::model::desired::{DeletionPolicy, Desired, DesiredTopic, Hold};
 use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState};
 use crate::model::plan::{Change, Refusal};

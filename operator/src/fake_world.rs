@@ -21,10 +21,10 @@ use crate::model::ownership::{
 };
 use crate::model::plan::{Change, Plan};
 
-pub(super) const OWNER: &str = "local/default/shop";
+pub(crate) const OWNER: &str = "local/default/shop";
 const URL: &str = "http://connect:8083";
 
-pub(super) fn empty_desired() -> Desired {
+pub(crate) fn empty_desired() -> Desired {
     Desired {
         identity: PipelineId { cluster: "local".into(), namespace: "default".into(), name: "shop".into() },
         kafka: Kafka { bootstrap_servers: "kafka:9092".into(), tls: None, sasl: None },
@@ -36,7 +36,7 @@ pub(super) fn empty_desired() -> Desired {
     }
 }
 
-pub(super) fn topic(partitions: u32) -> DesiredTopic {
+pub(crate) fn topic(partitions: u32) -> DesiredTopic {
     DesiredTopic {
         field: "spec.topics[0]".into(),
         partitions: Some(partitions),
@@ -49,11 +49,11 @@ pub(super) fn topic(partitions: u32) -> DesiredTopic {
     }
 }
 
-pub(super) fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(crate) fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-pub(super) fn connector(topics: &[&str], setup: &[StageId]) -> DesiredConnector {
+pub(crate) fn connector(topics: &[&str], setup: &[StageId]) -> DesiredConnector {
     DesiredConnector {
         stage: StageId::new(StageKind::Source, "crm"),
         field: "spec.sources[0]".into(),
@@ -69,11 +69,11 @@ pub(super) fn connector(topics: &[&str], setup: &[StageId]) -> DesiredConnector 
     }
 }
 
-pub(super) fn connector_name(source: &str) -> ConnectorName {
+pub(crate) fn connector_name(source: &str) -> ConnectorName {
     empty_desired().identity.connector(source)
 }
 
-pub(super) fn stage(kind: StageKind, name: &str) -> (StageId, DesiredStage) {
+pub(crate) fn stage(kind: StageKind, name: &str) -> (StageId, DesiredStage) {
     let id = StageId::new(kind, name);
     let generator = serde_json::from_str(r#"{"name": "g", "templates": []}"#).unwrap();
     let config = StageConfig {
@@ -102,7 +102,7 @@ pub(super) fn stage(kind: StageKind, name: &str) -> (StageId, DesiredStage) {
 }
 
 /// Nothing there yet, everything answers.
-pub(super) fn empty_world() -> Observed {
+pub(crate) fn empty_world() -> Observed {
     Observed {
         at_ms: 1_000_000,
         topics: Ok(BTreeMap::new()),
@@ -113,12 +113,12 @@ pub(super) fn empty_world() -> Observed {
     }
 }
 
-pub(super) fn unreachable(what: &str) -> Unreachable {
+pub(crate) fn unreachable(what: &str) -> Unreachable {
     Unreachable { what: what.to_owned(), why: "connection refused".to_owned() }
 }
 
 /// Diff and carry out, round after round, as the loop does. Ends with the first plan without changes.
-pub(super) fn converge(desired: &Desired, world: &mut Observed) -> Plan {
+pub(crate) fn converge(desired: &Desired, world: &mut Observed) -> Plan {
     for _ in 0..12 {
         look_for_connectors(desired, world);
         let plan = diff(desired, world);
@@ -134,7 +134,7 @@ pub(super) fn converge(desired: &Desired, world: &mut Observed) -> Plan {
 }
 
 /// `observe` asks for the connectors of the manifest and for those on record.
-pub(super) fn look_for_connectors(desired: &Desired, world: &mut Observed) {
+pub(crate) fn look_for_connectors(desired: &Desired, world: &mut Observed) {
     let Ok(ownership) = &world.ownership else { return };
     let mut names: Vec<ConnectorName> = desired.connectors.keys().cloned().collect();
     names.extend(
@@ -145,7 +145,7 @@ pub(super) fn look_for_connectors(desired: &Desired, world: &mut Observed) {
     }
 }
 
-pub(super) fn carry_out(change: &Change, desired: &Desired, world: &mut Observed) {
+pub(crate) fn carry_out(change: &Change, desired: &Desired, world: &mut Observed) {
     world.at_ms += 1;
     match change {
         Change::StartStage { .. }
@@ -234,7 +234,10 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
         Change::StartStage { id, .. } | Change::ReplaceStage { id } | Change::ScaleStage { id, .. } => {
             let stage = &desired.stages[id];
             let replicas = (0..stage.replicas).map(|_| replica()).collect();
-            world.stages.insert(id.clone(), ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas });
+            world.stages.insert(
+                id.clone(),
+                ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas },
+            );
             if let Some(reads) = &stage.reads {
                 world
                     .lag
@@ -254,12 +257,12 @@ fn steer(world: &mut Observed, name: &ConnectorName, state: ConnectorState) {
     *connector = ObservedConnector { config: connector.config.clone(), ..running(state) };
 }
 
-pub(super) fn running(state: ConnectorState) -> ObservedConnector {
+pub(crate) fn running(state: ConnectorState) -> ObservedConnector {
     let tasks = if state == ConnectorState::Stopped { vec![] } else { vec![ObservedTask { id: 0, state }] };
     ObservedConnector { config: BTreeMap::new(), state, fault: None, tasks, restarts: Restarts::default() }
 }
 
-pub(super) fn replica() -> ObservedReplica {
+pub(crate) fn replica() -> ObservedReplica {
     let report = StageReport {
         state: StageState::Running,
         error: None,
@@ -280,15 +283,15 @@ pub(super) fn replica() -> ObservedReplica {
     }
 }
 
-pub(super) fn topic_key(name: &str) -> ClaimKey {
+pub(crate) fn topic_key(name: &str) -> ClaimKey {
     ClaimKey { kind: ClaimKind::Topic, name: name.to_owned(), owner: OWNER.to_owned() }
 }
 
-pub(super) fn connector_key(name: &ConnectorName) -> ClaimKey {
+pub(crate) fn connector_key(name: &ConnectorName) -> ClaimKey {
     ClaimKey { kind: ClaimKind::Connector, name: name.as_str().to_owned(), owner: OWNER.to_owned() }
 }
 
-pub(super) fn topic_claim(id: Option<&str>, since_ms: u64) -> Claim {
+pub(crate) fn topic_claim(id: Option<&str>, since_ms: u64) -> Claim {
     let of = Claimed::Topic(TopicClaim {
         id: id.map(str::to_owned),
         keys: BTreeSet::new(),
@@ -297,7 +300,7 @@ pub(super) fn topic_claim(id: Option<&str>, since_ms: u64) -> Claim {
     Claim { since_ms, state: ClaimState::Held, of }
 }
 
-pub(super) fn connector_claim() -> Claim {
+pub(crate) fn connector_claim() -> Claim {
     let of = Claimed::Connector(ConnectorClaim {
         url: URL.into(),
         deletion_policy: DeletionPolicy::Delete,
@@ -306,16 +309,16 @@ pub(super) fn connector_claim() -> Claim {
     Claim { since_ms: 1, state: ClaimState::Held, of }
 }
 
-pub(super) fn existing(id: &str, partitions: u32, config: &[(&str, &str)]) -> ObservedTopic {
+pub(crate) fn existing(id: &str, partitions: u32, config: &[(&str, &str)]) -> ObservedTopic {
     ObservedTopic { id: id.into(), partitions, replication_factor: 1, config: settings(config) }
 }
 
 impl Observed {
-    pub(super) fn add_topic(&mut self, name: &str, topic: ObservedTopic) {
+    pub(crate) fn add_topic(&mut self, name: &str, topic: ObservedTopic) {
         self.topics.as_mut().unwrap().insert(name.to_owned(), topic);
     }
 
-    pub(super) fn add_claim(&mut self, key: ClaimKey, claim: Claim) {
+    pub(crate) fn add_claim(&mut self, key: ClaimKey, claim: Claim) {
         self.ownership.as_mut().unwrap().record(key, Some(claim));
     }
 }
