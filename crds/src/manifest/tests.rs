@@ -75,10 +75,12 @@ fn what_is_not_yaml_is_refused_with_its_place() {
 fn aliases_and_merges_work_and_cannot_explode() {
     let document = one("base: &b {x: 1, y: 2}\nmore: {<<: *b, x: 3}\n");
     assert_eq!(document.value["more"], json!({"x": 3, "true": 2}));
-    let bomb: String = (1..12)
-        .map(|level| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")))
-        .collect();
-    let bomb = format!("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n{bomb}");
+    let levels = (1..12).map(|level| {
+        let below = vec![format!("*a{}", level - 1); 10].join(", ");
+        format!("a{level}: &a{level} [{below}]")
+    });
+    let bomb: Vec<String> = std::iter::once("a0: &a0 [x, x, x, x, x]".to_owned()).chain(levels).collect();
+    let bomb = bomb.join("\n");
     assert!(read(&bomb).unwrap_err()[0].message.contains("too large"));
 }
 
