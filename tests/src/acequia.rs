@@ -1,1 +1,199 @@
 //! `acequia run`, run by a test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::process::{Process, binary};
+use crate::stack::Stack;
+use crate::wait;
+
+/// A manifest folder and a state folder, with or without a run at work on them. A run that is left is killed when
+/// this is dropped.
+#[derive(Debug)]
+pub struct Acequia {
+    stack: Stack,
+    folder: PathBuf,
+    process: Option<Process>,
+}
+
+/// What `acequia status` prints, as far as tests look at it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// Process id of the run.
+    pub pid: u32,
+    /// The condition Ready.
+    pub ready: bool,
+    /// The stages.
+    pub stages: Vec<Stage>,
+    /// The connectors.
+    pub connectors: Vec<Connector>,
+    /// What failed and is tried again.
+    pub failures: Vec<String>,
+    /// What is wrong with the manifest as it is now.
+    pub invalid: Option<String>,
+}
+
+/// A stage, summed over its processes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Stage {
+    /// Its id. Example: `sink-dwh`.
+    pub id: String,
+    /// In one word.
+    pub state: String,
+    /// It is as it shall be.
+    pub ready: bool,
+    /// Its process ids.
+    pub pids: Vec<u32>,
+    /// Records that wait to be read.
+    pub lag: Option<u64>,
+    /// Records put to the dead letters since the processes began.
+    pub dead_letters: u64,
+    /// What is wrong.
+    pub error: Option<String>,
+}
+
+/// A connector.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Connector {
+    /// The stage it is. Example: `source-crm`.
+    pub stage: String,
+    /// In one word.
+    pub state: String,
+    /// What is wrong.
+    pub error: Option<String>,
+}
+
+impl Status {
+    /// A stage by its id.
+    pub fn stage(&self, id: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.id == id)
+    }
+
+    /// Whether every sink has read everything.
+    pub fn has_no_lag(&self) -> bool {
+        let mut sinks = self.stages.iter().filter(|stage| stage.id.starts_with("sink-")).peekable();
+        sinks.peek().is_some() && sinks.all(|sink| sink.lag == Some(0))
+    }
+}
+
+impl Acequia {
+    /// Puts manifests (file name → text) into a folder of their own; nothing is started yet.
+    ///
+    /// # Panics
+    /// When they can't be written.
+    pub fn new(stack: &Stack, manifests: &[(&str, String)]) -> Self {
+        let folder = tempfile::Builder::new().prefix("acequia-test-").tempdir().expect("a folder").keep();
+        std::fs::create_dir(folder.join("manifests")).expect("a folder for manifests");
+        for (name, text) in manifests {
+            std::fs::write(folder.join("manifests").join(name), text).expect("the manifest is written");
+        }
+        Self { stack: stack.clone(), folder, process: None }
+    }
+
+    /// Where everything of it is: `manifests`, `state`, `run.log`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts `acequia run`.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn start(&mut self) {
+        self.process = Some(Process::start(&mut self.command("run"), &self.folder.join("run.log")));
+    }
+
+    /// Kills `acequia run` as `kill -9` does. Its workers are left to themselves.
+    pub fn kill(&mut self) {
+        self.process.take().expect("a run is at work").kill();
+    }
+
+    /// Asks `acequia run` to stop, waits, and checks that it ended well and took its workers along.
+    ///
+    /// # Panics
+    /// When it didn't.
+    pub fn stop(&mut self) {
+        let workers: Vec<u32> = self
+            .status()
+            .map(|status| status.stages.into_iter().flat_map(|stage| stage.pids).collect())
+            .unwrap_or_default();
+        let ended = self.process.take().expect("a run is at work").stop();
+        assert!(ended.success(), "acequia run ended with {ended}; see {}", self.folder.display());
+        let left: Vec<_> = workers.into_iter().filter(|pid| is_alive(*pid)).collect();
+        assert_eq!(left, Vec::<u32>::new(), "workers that outlived their run");
+    }
+
+    /// Runs `acequia delete` to its end.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn delete(&self) {
+        let output = self.command("delete").output().expect("acequia delete runs");
+        assert!(
+            output.status.success(),
+            "acequia delete: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Changes the Pipeline in `pipeline.yaml`, as an editor would that replaces the file.
+    ///
+    /// # Panics
+    /// When it can't be read or written.
+    pub fn edit(&self, change: impl FnOnce(&mut Value)) {
+        let file = self.folder.join("manifests/pipeline.yaml");
+        let text = std::fs::read_to_string(&file).expect("the manifest");
+        let mut pipeline: Value = serde_yaml::from_str(&text).expect("the manifest is YAML");
+        change(&mut pipeline);
+        let new = file.with_extension("new");
+        std::fs::write(&new, serde_yaml::to_string(&pipeline).expect("YAML"))
+            .expect("the manifest is written");
+        std::fs::rename(&new, &file).expect("the manifest is replaced");
+    }
+
+    /// What `acequia status` would print; none before the first report.
+    pub fn status(&self) -> Option<Status> {
+        let text = std::fs::read_to_string(self.folder.join("state/status.json")).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Waits until the run that is at work now says what is wanted.
+    pub fn wait(&mut self, what: &str, deadline: Duration, is_wanted: impl Fn(&Status) -> bool) -> Status {
+        let process = self.process.as_mut().expect("a run is at work");
+        let file = self.folder.join("state/status.json");
+        let look = || {
+            assert_eq!(process.ended(), None, "acequia run ended; see its log in {}", self.folder.display());
+            let status: Status = serde_json::from_str(&std::fs::read_to_string(&file).ok()?).ok()?;
+            // What an earlier run left says nothing.
+            (status.pid == process.id()).then_some(status)
+        };
+        let reached = |status: &Option<Status>| status.as_ref().is_some_and(&is_wanted);
+        wait::until(what, deadline, look, reached).unwrap_or_default()
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(binary("acequia"));
+        command.arg(name);
+        command.arg("-f").arg(self.folder.join("manifests"));
+        command.arg("--secrets").arg(self.stack.secrets());
+        command.arg("--addresses").arg(self.stack.addresses_file());
+        command.arg("--state").arg(self.folder.join("state"));
+        command
+    }
+}
+
+/// Whether there is a process with this id that still does something.
+pub fn is_alive(pid: u32) -> bool {
+    // The state comes after the name, which may hold anything.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}

@@ -1,6 +1,5 @@
 //! Reading and changing the databases, by a connection of the test's own.
 
-use acequia_crds::pipeline::store::Postgres;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row as _};
 use tokio::runtime::Runtime;
@@ -21,17 +20,36 @@ impl Database {
     /// # Panics
     /// When it can't.
     pub fn open(stack: &Stack, database: &str) -> Self {
-        let store: Postgres = stack.store(database);
+        let store = stack.store(database);
         let secret = |key: &str| {
             let path = stack.secrets().join(&store.credentials_secret).join(key);
             std::fs::read_to_string(path).expect("the stack's secret").trim_end().to_owned()
         };
+        Self::connect(&store.host, store.port, database, &secret("username"), &secret("password"))
+    }
+
+    /// Connects as the superuser, who may create databases and drop what others left.
+    ///
+    /// # Panics
+    /// When it can't.
+    pub fn open_as_superuser(stack: &Stack) -> Self {
+        let store = stack.store("postgres");
+        let lines = std::fs::read_to_string(stack.pgpass()).expect("the stack's pgpass");
+        let password = lines.lines().find_map(|line| line.split_once(":postgres:")).expect("a superuser").1;
+        Self::connect(&store.host, store.port, &store.database, "postgres", password)
+    }
+
+    /// Connects to any database.
+    ///
+    /// # Panics
+    /// When it can't.
+    pub fn connect(host: &str, port: u16, database: &str, username: &str, password: &str) -> Self {
         let options = PgConnectOptions::new_without_pgpass()
-            .host(&store.host)
-            .port(store.port)
+            .host(host)
+            .port(port)
             .database(database)
-            .username(&secret("username"))
-            .password(&secret("password"))
+            .username(username)
+            .password(password)
             .options([("timezone", "UTC")])
             .disable_statement_logging();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

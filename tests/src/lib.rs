@@ -1,12 +1,23 @@
-//! What the end-to-end tests stand on: checkers that say whether a history is right ([`check`]), real servers
-//! ([`stack`]),and the processes under test ([`worker`]).
+//! What the end-to-end tests stand on: checkers that say whether a history is right ([`check`], [`journal`],
+//! [`census`]), real servers ([`stack`]), and the processes under test ([`worker`], [`acequia`]); [`shop`] is the example InstaShop CDC with databases of its own.
 //!
 //! A checker is a pure function over rows. Each has tests with histories that are known to be bad: one that was
 //! never seen red is not trusted.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "all of this is test code: what can't go on fails the test, with a sentence that says why"
+)]
+
+pub mod acequia;
+pub mod census;
 pub mod check;
 pub mod database;
+pub mod journal;
 pub mod process;
+pub mod shop;
 pub mod stack;
 pub mod wait;
 pub mod worker;

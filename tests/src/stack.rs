@@ -20,6 +20,9 @@ pub struct Stack {
     addresses: BTreeMap<String, String>,
 }
 
+/// A record to be written: partition, key, value.
+pub type Record = (i32, Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// The root of the checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
@@ -31,14 +34,27 @@ impl Stack {
     /// # Panics
     /// When the servers can't be brought up.
     pub fn up() -> Self {
+        run("up", &["kafka", "connect", "postgres", "redis"]);
+        Self::brought_up()
+    }
+
+    /// The stack of `$ACEQUIA_STACK_DIR` with what the caller has brought up in it.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn brought_up() -> Self {
         let folder = std::env::var_os("ACEQUIA_STACK_DIR").map_or_else(
             || std::env::temp_dir().join("acequia-stack"),
             PathBuf::from,
         );
-        run("up", &["kafka", "connect", "postgres", "redis"]);
         let addresses = std::fs::read_to_string(folder.join("addresses.yaml")).expect("addresses.yaml of the stack");
         let addresses = serde_yaml::from_str(&addresses).expect("addresses.yaml of the stack");
         Self { folder, addresses }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The folder of secrets.
@@ -49,6 +65,11 @@ impl Stack {
     /// The file that maps the manifest's addresses to this machine's.
     pub fn addresses_file(&self) -> PathBuf {
         self.folder.join("addresses.yaml")
+    }
+
+    /// Passwords of the databases' roles, the superuser's among them.
+    pub fn pgpass(&self) -> PathBuf {
+        self.folder.join("pgpass")
     }
 
     /// Where the servers keep their logs.
@@ -69,11 +90,11 @@ impl Stack {
         Connection::plaintext(self.address("kafka:9092"))
     }
 
-    /// A database, as a manifest would name it.
+    /// A database, as a manifest would name it. The warehouse's end in `dwh_db` and belong to a role of its own.
     pub fn store(&self, database: &str) -> Postgres {
         let address = self.address("postgres:5432");
         let (host, port) = address.split_once(':').expect("host:port");
-        let secret = if database == "dwh_db" { "dwh-db" } else { "instashop-db" };
+        let secret = if database.ends_with("dwh_db") { "dwh-db" } else { "instashop-db" };
         Postgres {
             host: host.to_owned(),
             port: port.parse().expect("a port"),
@@ -97,11 +118,11 @@ impl Stack {
         }
     }
 
-    /// Puts records into a topic: partition, key, value.
+    /// Puts records into a topic.
     ///
     /// # Panics
     /// When one isn't acknowledged.
-    pub fn produce(&self, topic: &str, records: &[(i32, Option<Vec<u8>>, Option<Vec<u8>>)]) {
+    pub fn produce(&self, topic: &str, records: &[Record]) {
         let producer =
             Producer::connect(&self.kafka(), &ProducerSettings::new("acequia tests")).expect("a producer");
         for (partition, key, value) in records {
