@@ -171,7 +171,7 @@ fn what_can_not_be_read_is_named_with_the_way_out() {
         (&["plan", "-f", "shop", "--addresses", "none"][..], "none can't be read"),
         (&["plan", "-f", "secrets"][..], "no Pipeline in"),
         (&["status", "--state", "none"][..], "say which with --state"),
-        (&["run", "-f", "shop", "--worker", "none"][..], "no worker at none"),
+        (&["run", "-f", "shop", "--worker", "none"][..], "no worker at /"),
     ] {
         let output = scene.acequia(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");

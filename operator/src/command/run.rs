@@ -46,7 +46,8 @@ pub(super) async fn run(args: RunArgs) -> Result<ExitCode, Error> {
 
 pub(super) async fn supervisor(state: &StateArgs, secrets: &std::path::Path) -> Result<Supervisor, Error> {
     let worker = match &state.worker {
-        Some(worker) => worker.clone(),
+        // A bare name would be looked for in PATH.
+        Some(worker) => std::path::absolute(worker).unwrap_or_else(|_| worker.clone()),
         None => worker_beside_this()?,
     };
     let settings = processes::Settings::new(worker, state.state.clone(), secrets.to_owned());
