@@ -1,6 +1,6 @@
 //! The part of the source that gets partitions claimed, and tells how far they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,26 +26,36 @@ impl Reader {
         if self.step.is_none() || now < self.claim_after {
             return;
         }
-        if let Err(error) = self.identify().and_then(|()| self.claim(now)) {
+        if let Err(error) = self.identify(now).and_then(|()| self.claim(now)) {
             tracing::warn!(%error, "cannot claim partitions yet");
             self.troubles.kafka_failed(error.to_string(), now);
             self.claim_after = Instant::now() + CLAIM_PAUSE;
         }
     }
 
-    fn identify(&mut self) -> Result<(), KafkaError> {
-        if self.unidentified.is_empty() {
+    /// Finds out which topics the partitions to claim belong to: by now one may have been deleted and made anew.
+    fn identify(&mut self, now: Instant) -> Result<(), KafkaError> {
+        let claimable = self.assignment.claimable(now);
+        if self.unidentified.is_empty() && claimable.is_empty() {
             return Ok(());
         }
-        let mut names: Vec<String> = self.unidentified.iter().map(|at| at.topic.to_string()).collect();
-        names.dedup();
-        let topics = self.source.admin.describe_topics(&names, ASK_DEADLINE)?;
+        let known = claimable.iter().map(|id| id.topic.to_string());
+        let names: BTreeSet<String> =
+            self.unidentified.iter().map(|at| at.topic.to_string()).chain(known).collect();
+        let topics =
+            self.source.admin.describe_topics(&names.into_iter().collect::<Vec<_>>(), ASK_DEADLINE)?;
         let ids: BTreeMap<String, Arc<str>> =
             topics.into_iter().map(|(name, topic)| (name, topic.id.to_string().into())).collect();
         // A topic that is gone gets its partitions taken away by the group.
         for TopicPartition { topic, partition } in std::mem::take(&mut self.unidentified) {
             if let Some(topic_id) = ids.get(&*topic) {
                 self.assignment.add(PartitionId { topic, topic_id: topic_id.clone(), partition });
+            }
+        }
+        for PartitionId { topic, topic_id, partition } in claimable {
+            if let Some(current) = ids.get(&*topic).filter(|current| **current != topic_id) {
+                tracing::warn!(%topic, %current, "the topic was made anew: it is read from its start");
+                self.assignment.add(PartitionId { topic, topic_id: current.clone(), partition });
             }
         }
         Ok(())

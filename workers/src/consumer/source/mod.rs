@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use acequia_kafka::admin::Admin;
-use acequia_kafka::consumer::{BatchConsumer, Fault, Polled, Position, Rebalance, TopicPartition};
+use acequia_kafka::consumer::{BatchConsumer, Fault, Polled, Position, Rebalance, Records, TopicPartition};
 use acequia_kafka::error::KafkaError;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -94,20 +94,7 @@ impl Reader {
         }
         self.claim_what_is_unclaimed();
         let Polled { rebalance, records, ends, faults } = self.source.consumer.poll(POLL_RECORDS, POLL_WAIT);
-        self.on_faults(faults)?;
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let moment = (Instant::now(), now_ms);
-        if !records.is_empty() {
-            self.troubles.kafka_works();
-        }
-        for batch in records.into_partitions() {
-            let Some(step) = self.step.clone() else { break };
-            let (topic, partition) = (batch.topic().clone(), batch.partition());
-            let Some(owned) = self.assignment.get_mut(&topic, partition) else { continue };
-            if let Err(halt) = self.pending.add(&step, owned, batch, moment) {
-                self.on_halt(&topic, partition, halt)?;
-            }
-        }
+        let halts = self.take(records);
         for Position { topic, partition, offset } in ends {
             if let Some(owned) = self.assignment.get_mut(&topic, partition) {
                 self.pending.end(owned, offset);
@@ -116,9 +103,33 @@ impl Reader {
         for change in rebalance {
             self.on_rebalance(change)?;
         }
+        // Only now, since both may let a partition go, which would answer a rebalance that is open.
+        for (partition, halt) in halts {
+            self.on_halt(&partition, halt)?;
+        }
+        self.on_faults(faults)?;
         self.send_what_is_due()?;
         self.report();
         Ok(())
+    }
+
+    /// Turns records into rows; returns the partitions that can't go on.
+    fn take(&mut self, records: Records) -> Vec<(TopicPartition, Halt)> {
+        let Some(step) = self.step.clone() else { return Vec::new() };
+        if !records.is_empty() {
+            self.troubles.kafka_works();
+        }
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let moment = (Instant::now(), now_ms);
+        let mut halts = Vec::new();
+        for batch in records.into_partitions() {
+            let at = TopicPartition { topic: batch.topic().clone(), partition: batch.partition() };
+            let Some(owned) = self.assignment.get_mut(&at.topic, at.partition) else { continue };
+            if let Err(halt) = self.pending.add(&step, owned, batch, moment) {
+                halts.push((at, halt));
+            }
+        }
+        halts
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), KafkaError> {
@@ -216,15 +227,15 @@ impl Reader {
         Ok(())
     }
 
-    fn on_halt(&mut self, topic: &Arc<str>, partition: i32, halt: Halt) -> Result<(), KafkaError> {
-        let Some(id) = self.assignment.get_mut(topic, partition).map(|owned| owned.id.clone()) else {
+    fn on_halt(&mut self, at: &TopicPartition, halt: Halt) -> Result<(), KafkaError> {
+        let Some(id) = self.assignment.get_mut(&at.topic, at.partition).map(|owned| owned.id.clone()) else {
             return Ok(());
         };
         self.flush_now();
         match halt {
             Halt::Refused(error) => self.block(&id, BLOCKED_FOR, error),
             Halt::UnknownFields(fields) => {
-                let command = Command::LookUp { topic: topic.to_string(), fields };
+                let command = Command::LookUp { topic: at.topic.to_string(), fields };
                 // If the writer is too busy to hear it, the same record asks again.
                 let _ = self.source.commands.try_send(command);
                 self.set_aside(&id, Phase::Unclaimed)
