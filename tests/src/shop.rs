@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::acequia::Acequia;
 use crate::census::{self, Census};
-use crate::check::{Row, assert_none, each_once, same_rows};
+use crate::check::{Fault, Row, each_once, same_rows};
 use crate::database::Database;
 use crate::journal::{self, Change, each_change_once};
 use crate::stack::{KAFKA_DEADLINE, Stack, root, unique};
@@ -164,24 +164,22 @@ impl Shop {
         records
     }
 
-    /// Checks that the warehouse equals the sources, the event table the topics, and the topics what the sources did.
-    /// `minimum` says how many rows of each table (`change_events` too) and how many streamed
-    /// changes of each source make the comparison mean something. Prints what was compared.
-    ///
-    /// # Panics
-    /// When something differs.
-    pub fn check(&self, records: &[(String, OwnedRecord)], minimum: &[(&str, usize)]) {
+    /// What is wrong when the warehouse should equal the sources, the table of events the topics, and the topics what
+    /// the sources did. `minimum` says how many rows of each table (`change_events` too) and how many streamed changes
+    /// of each source make the comparison mean something. Prints what was compared.
+    pub fn faults(&self, records: &[(String, OwnedRecord)], minimum: &[(&str, usize)]) -> Vec<String> {
         let minimum = |of: &str| minimum.iter().find(|(name, _)| *name == of).expect(of).1;
         let mut warehouse = self.warehouse();
+        let mut faults = Vec::new();
+        let mut add = |place: &str, found: Vec<Fault>| {
+            faults.extend(found.into_iter().map(|fault| format!("{place}: {fault:?}")));
+        };
         for table in TABLES {
             let all = format!("SELECT * FROM \"{}\"", table.name);
             let source = self.database(table.database).rows(&all);
             let mirror = warehouse.rows(&all);
             println!("mirror {:<18} {:>7} rows", table.name, source.len());
-            assert_none(
-                &same_rows(&source, &mirror, minimum(table.name)),
-                &format!("mirror of {}", table.name),
-            );
+            add(table.name, same_rows(&source, &mirror, minimum(table.name)));
         }
         let expected: Vec<Row> =
             records.iter().filter_map(|(topic, record)| event_row(topic, record)).collect();
@@ -189,24 +187,19 @@ impl Shop {
         let found = warehouse.rows(&format!("SELECT {columns} FROM change_events"));
         let found: Vec<Row> = found.iter().map(table_row).collect();
         println!("change_events {:>19} rows", found.len());
-        assert_none(&each_once(&expected, &found, minimum("change_events")), "change_events");
+        add("change_events", each_once(&expected, &found, minimum("change_events")));
         for database in SOURCES {
             let journal = changes_of_journal(&mut self.database(database));
-            let topics: Vec<String> = TABLES
-                .iter()
-                .filter(|table| table.database == database)
-                .map(|table| self.topic(table.name))
-                .collect();
+            let tables = TABLES.iter().filter(|table| table.database == database);
+            let topics: Vec<String> = tables.map(|table| self.topic(table.name)).collect();
             let events = records.iter().filter(|(topic, _)| topics.contains(topic));
             let events: Vec<Change> = events.filter_map(|(_, record)| change_of_event(record)).collect();
             println!("journal {database:<17} {:>7} changes, {} events", journal.len(), events.len());
-            assert_none(
-                &each_change_once(&journal, &events, minimum(database)),
-                &format!("events of {database}"),
-            );
+            add(database, each_change_once(&journal, &events, minimum(database)));
         }
         let letters = warehouse.rows("SELECT topic, partition, \"offset\", cause FROM acequia_dead_letters");
-        assert_eq!(letters, Vec::<Row>::new(), "dead letters");
+        add("dead letters", letters.into_iter().map(Fault::Phantom).collect());
+        faults
     }
 
     /// Stops the run, deletes the Pipeline, checks that nothing of it is left outside, and drops the databases.
