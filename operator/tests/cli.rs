@@ -1,5 +1,7 @@
 //! The command line, as a user or a script meets it. Nothing here needs a server; where one is named, none answers.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -238,7 +240,7 @@ fn two_runs_do_not_share_a_state_folder_and_the_next_takes_over_from_one_that_wa
     first.child.wait().unwrap();
     let _third = scene.start(&[]);
     let after = scene.wait_for_status("two other workers", |status| {
-        pids(status).len() == 2 && status["pid"] != Value::from(first.child.id())
+        pids(status).len() == 2 && status["pid"] != first.child.id()
     });
     assert!(pids(&status).into_iter().all(|pid| !is_alive(pid)), "the killed run left workers behind");
     assert!(pids(&after).into_iter().all(is_alive));

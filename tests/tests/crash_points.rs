@@ -1,5 +1,7 @@
 //! The sink is killed before and after each of its effects; each time the end is the same.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
