@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::diagnose::Logins;
 use super::error::{Error, FieldError};
+use super::explain::{Explanation, Fault, explain};
 use super::model::{Connector, InfoAnswer, ListEntry, Plugin, StatusAnswer};
 use super::redact::redact;
 use super::trace;
@@ -106,7 +107,7 @@ impl Client {
         }
         // The refusal only lists messages; validation says which fields they belong to.
         match self.validate(class, config).await {
-            Ok(errors) if !errors.is_empty() => Err(Error::Rejected { errors }),
+            Ok(errors) if !errors.is_empty() => Err(rejected(errors, config)),
             _ => Err(Error::Rejected { errors: unnamed(&message(&answer)) }),
         }
     }
@@ -286,6 +287,15 @@ fn message(answer: &Answer) -> String {
 
 fn is_connect_error(answer: &Answer) -> bool {
     !message(answer).is_empty()
+}
+
+/// Connect names the field where the login failed, not what is wrong: where that is known, it says more.
+fn rejected(errors: Vec<FieldError>, config: &BTreeMap<String, String>) -> Error {
+    let explained = errors.iter().map(|error| explain(&error.message, config));
+    match explained.into_iter().find(|explanation| explanation.fault != Fault::Other) {
+        Some(Explanation { sentence, .. }) => Error::Explained { sentence },
+        None => Error::Rejected { errors },
+    }
 }
 
 /// The lines of a refusal without Connect's introduction and closing remark.

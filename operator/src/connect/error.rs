@@ -56,6 +56,12 @@ pub enum Error {
         /// At least one.
         errors: Vec<FieldError>,
     },
+    /// Status 400: the configuration, for a reason that is known; see [`explain`](super::explain::explain).
+    #[error("{sentence}")]
+    Explained {
+        /// What is wrong, where, and what to do. Free of secrets.
+        sentence: String,
+    },
     /// The connector class isn't installed on the Connect workers.
     #[error("Kafka Connect has no connector class `{class}`; install the plug-in on its workers and restart them. Installed: {}", list(.installed))]
     MissingPlugin {

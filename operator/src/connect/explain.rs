@@ -89,7 +89,7 @@ impl Fault {
     /// A restart helps as soon as the cause is gone, and does no harm before: worth one every few seconds. The
     /// others cost something at each try, or need a person first.
     pub const fn heals_outside(self) -> bool {
-        !matches!(self, Self::PositionLost | Self::RecordTooLarge | Self::NoReplicaIdentity | Self::Other)
+        !matches!(self, Self::PositionLost | Self::RecordTooLarge | Self::Other)
     }
 }
 

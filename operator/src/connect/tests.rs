@@ -152,6 +152,24 @@ async fn a_refused_configuration_names_its_fields() {
 }
 
 #[tokio::test]
+async fn a_refused_login_is_explained_instead_of_blamed_on_a_field() {
+    let server =
+        server("PUT", "/connectors/a/config", answer(400, "Connector configuration is invalid …")).await;
+    let complaint =
+        "Error while validating connector config: FATAL: password authentication failed for user \"shop\"";
+    let validated = json!({"name": "io.x.C", "error_count": 1, "configs": [
+        {"definition": {}, "value": {"name": "database.hostname", "value": "db", "errors": [complaint]}},
+    ]});
+    Mock::given(method("PUT"))
+        .and(path("/connector-plugins/io.x.C/config/validate"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(validated))
+        .mount(&server)
+        .await;
+    let error = client(&server).put_config("a", &config()).await.unwrap_err().to_string();
+    assert!(error.contains("refuses name or password") && error.contains("credentialsSecret"), "{error}");
+}
+
+#[tokio::test]
 async fn a_class_that_is_not_installed_is_named_with_those_that_are() {
     let message = "Failed to find any class that implements Connector and which name matches io.x.C, available \
         connectors are: PluginDesc{klass=class io.A, name='io.A', version='1'}, PluginDesc{klass=class io.B, name='io.B'}";
