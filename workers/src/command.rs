@@ -45,7 +45,8 @@ pub struct Options {
     /// File to write the last error to when giving up.
     #[arg(long)]
     pub termination_message: Option<PathBuf>,
-    /// Name of this process in its consumer group, kept over restarts. Default: the host name.
+    /// Name of this process in its consumer group, kept over restarts, so that whoever comes after a crash
+    /// has its partitions at once. Default: none, and they are given away after the session has run out.
     #[arg(long)]
     pub instance: Option<String>,
     /// Stop when standard input ends.

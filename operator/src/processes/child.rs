@@ -40,6 +40,8 @@ impl Child {
             .args(["--listen", "127.0.0.1:0"])
             .args([Path::new("--address-file"), &files.address])
             .args([Path::new("--termination-message"), &files.termination])
+            .arg("--instance")
+            .arg(files.config.file_stem().unwrap_or_default())
             .arg("--stop-with-stdin")
             .env_clear()
             .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
