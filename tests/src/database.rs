@@ -62,7 +62,8 @@ impl Database {
     /// # Panics
     /// When the server refuses one.
     pub fn run(&mut self, sql: &str) {
-        let done = self.runtime.block_on(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connection));
+        let done =
+            self.runtime.block_on(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connection));
         done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
@@ -72,7 +73,8 @@ impl Database {
     /// When the server refuses it.
     pub fn rows(&mut self, query: &str) -> Vec<Row> {
         let sql = format!("SELECT row_to_json(q)::text FROM ({query}) AS q");
-        let rows = self.runtime.block_on(sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut self.connection));
+        let rows =
+            self.runtime.block_on(sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut self.connection));
         rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
             .iter()
             .map(|row| vec![row.get::<Option<String>, _>(0)])
@@ -84,7 +86,9 @@ impl Database {
     /// # Panics
     /// When the query gives none.
     pub fn number(&mut self, query: &str) -> i64 {
-        let row = self.runtime.block_on(sqlx::query(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connection));
+        let row = self
+            .runtime
+            .block_on(sqlx::query(AssertSqlSafe(query.to_owned())).fetch_one(&mut self.connection));
         row.unwrap_or_else(|error| panic!("{query}: {error}")).get(0)
     }
 
