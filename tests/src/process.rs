@@ -23,10 +23,9 @@ pub struct Process {
 /// When it isn't there.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
-    // target/<profile>/deps/<test>
-    let path = test.ancestors().nth(2).expect("a target folder").join(name);
-    assert!(path.exists(), "{} isn't there: run `cargo build --workspace --bins` first", path.display());
-    path
+    // A test is target/<profile>/deps/<test>, a binary is target/<profile>/<binary>.
+    let found = test.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("no {name} beside {}: run `cargo build --workspace --bins` first", test.display()))
 }
 
 impl Process {
