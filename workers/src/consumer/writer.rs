@@ -29,6 +29,10 @@ use crate::service::Progress;
 const FLUSH_DEADLINE: Duration = Duration::from_secs(120);
 /// How long all claims of one command may take.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(60);
+/// How often an idle connection is tried, what that is called, and how long it may take.
+const IDLE_CHECK_EVERY: Duration = Duration::from_secs(10);
+const IDLE_CHECK: &str = "asking whether the store is still there";
+const IDLE_CHECK_DEADLINE: Duration = Duration::from_secs(10);
 /// Pauses between tries to get a working connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -173,7 +177,18 @@ impl Writer {
         commands: &mut mpsc::Receiver<Command>,
         unknown: &mut UnknownFields,
     ) -> Result<(), PostgresError> {
-        while let Some(command) = commands.recv().await {
+        loop {
+            let command = match tokio::time::timeout(IDLE_CHECK_EVERY, commands.recv()).await {
+                Ok(Some(command)) => command,
+                Ok(None) => break,
+                // A connection that is used for nothing tells nobody that its server is gone.
+                Err(_) => {
+                    let ping =
+                        async { session.connection.ping().await.map_err(PostgresError::during(IDLE_CHECK)) };
+                    within(IDLE_CHECK_DEADLINE, IDLE_CHECK, ping).await?;
+                    continue;
+                }
+            };
             match command {
                 Command::Claim { lease, partitions } => {
                     let claims = self.claim(&mut session, lease, &partitions);
