@@ -1,5 +1,6 @@
 //! What the end-to-end tests stand on: checkers that say whether a history is right ([`check`], [`journal`],
-//! [`census`]), real servers ([`stack`]), and the processes under test ([`worker`], [`acequia`]); [`shop`] is the example InstaShop CDC with databases of its own.
+//! [`census`]), real servers ([`stack`], [`own_postgres`]), and the processes under test ([`worker`], [`acequia`],
+//! [`small_pipeline`]); [`shop`] is the example InstaShop CDC with databases of its own.
 //!
 //! A checker is a pure function over rows. Each has tests with histories that are known to be bad: one that was
 //! never seen red is not trusted.
@@ -16,8 +17,11 @@ pub mod census;
 pub mod check;
 pub mod database;
 pub mod journal;
+pub mod leak;
+pub mod own_postgres;
 pub mod process;
 pub mod shop;
+pub mod small_pipeline;
 pub mod stack;
 pub mod wait;
 pub mod worker;
