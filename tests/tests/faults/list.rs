@@ -94,7 +94,7 @@ pub const AT_THE_START: [Fault; 6] = [
         ],
         meanwhile: NOTHING,
         cure: |scene| {
-            scene.pipeline.postgres.open("instashop").run("ALTER TABLE orders ADD PRIMARY KEY (id)")
+            scene.pipeline.postgres.open("instashop").run("ALTER TABLE orders ADD PRIMARY KEY (id)");
         },
         hides_another: false,
     },
@@ -142,7 +142,7 @@ pub const OF_THE_MANIFEST: [Fault; 3] = [
     Fault {
         what: "a record that can't be decoded",
         cause: |scene| {
-            scene.pipeline.stack.produce(&scene.pipeline.topic(), &[(1, None, Some(b"no event".to_vec()))])
+            scene.pipeline.stack.produce(&scene.pipeline.topic(), &[(1, None, Some(b"no event".to_vec()))]);
         },
         said: &[],
         meanwhile: |scene| {
@@ -218,7 +218,13 @@ pub const OF_SERVERS: [Fault; 5] = [
     Fault {
         what: "Kafka that is down",
         cause: |scene| scene.pipeline.stack.kill("kafka"),
-        said: &[(Place::Topics, &["Kafka at 127.0.0.1:"]), (Place::Sink, &["127.0.0.1:"])],
+        said: &[
+            (
+                Place::Topics,
+                &["Kafka at 127.0.0.1:", "can be reached; start one, or correct bootstrapServers"],
+            ),
+            (Place::Sink, &["no broker of 127.0.0.1:", "start one, or correct bootstrapServers"]),
+        ],
         meanwhile: NOTHING,
         cure: |scene| scene.pipeline.stack.bring_back("kafka"),
         hides_another: false,
