@@ -65,7 +65,10 @@ impl Batch {
         if self.creations.is_empty() {
             return Ok(());
         }
-        let creations = std::mem::take(&mut self.creations);
+        let creations = absent(tools, std::mem::take(&mut self.creations)).await?;
+        if creations.is_empty() {
+            return Ok(());
+        }
         let claim =
             |(topic, claim): &(NewTopic, Claim)| (key(&tools.identity, &topic.name), Some(claim.clone()));
         tools.cluster.record(creations.iter().map(claim).collect()).await?;
@@ -152,6 +155,14 @@ impl Batch {
             .filter(|(_, result)| !matches!(result, Err(refused) if refused.is_not_found()));
         Ok::<(), cluster::Error>(all_done("delete consumer group", outcome.collect())?).map_err(Error::from)
     }
+}
+
+/// Those that still aren't there. A claim on one that is would make somebody else's topic look like ours; the next
+/// look knows or refuses it.
+async fn absent(tools: &Tools, creations: Vec<(NewTopic, Claim)>) -> Result<Vec<(NewTopic, Claim)>, Error> {
+    let names: Vec<String> = creations.iter().map(|(topic, _)| topic.name.clone()).collect();
+    let found = tools.cluster.call(move |admin, _| Ok(admin.describe_topics(&names, CALL_DEADLINE)?)).await?;
+    Ok(creations.into_iter().filter(|(topic, _)| !found.contains_key(&topic.name)).collect())
 }
 
 fn key(identity: &PipelineId, topic: &str) -> ClaimKey {

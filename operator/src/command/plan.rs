@@ -65,6 +65,13 @@ async fn observe(desired: &Desired, secrets: PathBuf) -> Result<Observed, Error>
             seen.insert(url.clone(), observe::connect::look(url, &client).await);
         }
     }
+    // A claim may have been made since the first look, on a connector that was seen since.
+    let kafka = match kafka {
+        Ok(_) if !seen.is_empty() => {
+            observe::kafka::look(&cluster, observe::kafka::Subject::of(desired)).await
+        }
+        first => first,
+    };
     let connectors = places.into_iter().filter_map(|(name, url)| {
         let there = seen.get(&url)?.as_ref().map(|all| all.get(&name).cloned()).map_err(Clone::clone);
         Some((name, there))

@@ -24,7 +24,7 @@ pub struct KafkaLook {
 }
 
 /// What to look for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     owner: String,
     topics: BTreeSet<String>,

@@ -7,6 +7,7 @@ use super::{FILES_PAUSE, Run, clients};
 use crate::cluster::Cluster;
 use crate::manifest;
 use crate::model::desired::Desired;
+use crate::observe::kafka::Subject;
 use crate::run::parts::PartKey;
 
 impl Run {
@@ -46,7 +47,11 @@ impl Run {
         if desired.kafka != self.desired.kafka {
             self.tools.cluster = Arc::new(Cluster::new(desired.kafka.clone(), self.secrets.clone()));
             self.tools.kafka = desired.kafka.clone();
-            self.parts.forget_kafka();
+            self.parts.forget_kafka(Instant::now());
+        }
+        // A topic that nobody asked about would look as if it weren't there.
+        if Subject::of(&desired) != Subject::of(&self.desired) {
+            self.parts.forget_kafka(Instant::now());
         }
         self.tools.connects = connects;
         self.invalid = None;

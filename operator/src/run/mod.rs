@@ -101,7 +101,7 @@ pub struct Start {
 
 /// What a task of the loop came back with.
 enum Done {
-    Looked(PartKey, Instant, Seen),
+    Looked(PartKey, (Instant, Instant), Seen),
     Worked(Lane, Vec<Change>, Option<String>),
 }
 
@@ -243,7 +243,7 @@ impl Run {
 
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Looked(key, began, seen)) => self.parts.take(&key, began, seen),
+            Ok(Done::Looked(key, when, seen)) => self.parts.take(&key, when, seen),
             Ok(Done::Worked(lane, changes, failed)) => {
                 if let Some(error) = &failed {
                     tracing::warn!(%lane, error, "a change failed and is tried again");
@@ -284,7 +284,7 @@ impl Run {
                     PartKey::Stages => Seen::Stages(tools.supervisor.observe().await),
                     PartKey::Connect(url) => Seen::Connect(look_at_connect(&tools, url).await),
                 };
-                Done::Looked(key, began, seen)
+                Done::Looked(key, (began, Instant::now()), seen)
             });
         }
     }

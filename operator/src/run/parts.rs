@@ -38,6 +38,7 @@ pub enum Seen {
 
 struct Timed<T> {
     began: Instant,
+    ended: Instant,
     value: T,
 }
 
@@ -45,6 +46,10 @@ struct Timed<T> {
 #[derive(Default)]
 pub struct Parts {
     kafka: Option<Timed<Part<KafkaLook>>>,
+    /// A look at Kafka that began before this asked for something else.
+    kafka_since: Option<Instant>,
+    /// Connectors that nobody of ours has claimed, and when the first look ended that saw them so.
+    unclaimed: BTreeMap<ConnectorName, Instant>,
     connects: BTreeMap<String, Timed<Part<Connectors>>>,
     stages: Option<Timed<BTreeMap<StageId, ObservedStage>>>,
     in_flight: BTreeSet<PartKey>,
@@ -74,15 +79,17 @@ impl Parts {
         keys
     }
 
-    /// Takes in what a look saw that began at `began`.
-    pub fn take(&mut self, key: &PartKey, began: Instant, seen: Seen) {
+    /// Takes in what a look saw, and when it began and ended.
+    pub fn take(&mut self, key: &PartKey, (began, ended): (Instant, Instant), seen: Seen) {
         self.in_flight.remove(key);
         match (key, seen) {
-            (PartKey::Kafka, Seen::Kafka(value)) => self.kafka = Some(Timed { began, value }),
-            (PartKey::Connect(url), Seen::Connect(value)) => {
-                self.connects.insert(url.clone(), Timed { began, value });
+            (PartKey::Kafka, Seen::Kafka(value)) if self.kafka_since.is_none_or(|since| since <= began) => {
+                self.kafka = Some(Timed { began, ended, value });
             }
-            (_, Seen::Stages(value)) => self.stages = Some(Timed { began, value }),
+            (PartKey::Connect(url), Seen::Connect(value)) => {
+                self.connects.insert(url.clone(), Timed { began, ended, value });
+            }
+            (_, Seen::Stages(value)) => self.stages = Some(Timed { began, ended, value }),
             _ => {}
         }
     }
@@ -92,9 +99,11 @@ impl Parts {
         self.stale.insert(key);
     }
 
-    /// Another Kafka cluster: what is known of the one before is forgotten.
-    pub fn forget_kafka(&mut self) {
+    /// Another Kafka cluster, or other topics: what was seen before `now` says nothing about them and is forgotten,
+    /// also when a look that is under way comes back with it.
+    pub fn forget_kafka(&mut self, now: Instant) {
         self.kafka = None;
+        self.kafka_since = Some(now);
         self.stale.insert(PartKey::Kafka);
     }
 
@@ -125,7 +134,8 @@ impl Parts {
             Some(Err(unreachable)) => (Err(unreachable.clone()), Err(unreachable.clone()), BTreeMap::new()),
             None => (Err(not_yet()), Err(not_yet()), BTreeMap::new()),
         };
-        let connectors = self.connectors(desired, restarts);
+        let mut connectors = self.connectors(desired, restarts);
+        self.doubt_strangers(desired, &mut connectors);
         let mut observed = Observed { at_ms, topics, ownership, connectors, stages, lag };
         self.distrust_early_lag(desired, &mut observed);
         Some(observed)
@@ -168,6 +178,38 @@ impl Parts {
         self.places(desired).into_iter().filter_map(see).collect()
     }
 
+    /// A connector is somebody else's only if there is still no claim on it after it was seen: Kafka and Connect are
+    /// looked at independently, so the claim on one just created may be missing in an older look at Kafka.
+    fn doubt_strangers(
+        &mut self,
+        desired: &Desired,
+        connectors: &mut BTreeMap<ConnectorName, Part<Option<ObservedConnector>>>,
+    ) {
+        let Some(Timed { began, value: Ok(look), .. }) = &self.kafka else { return };
+        let (began, owner) = (*began, desired.identity.to_string());
+        let claimed = |name: &ConnectorName| {
+            look.ownership.claim(ClaimKind::Connector, name.as_str(), &owner).is_some()
+        };
+        let strangers: BTreeMap<ConnectorName, Instant> = desired
+            .connectors
+            .iter()
+            .filter(|(name, _)| matches!(connectors.get(*name), Some(Ok(Some(_)))) && !claimed(name))
+            .filter_map(|(name, one)| {
+                let ended = self.connects.get(&one.url)?.ended;
+                Some((name.clone(), self.unclaimed.get(name).copied().unwrap_or(ended)))
+            })
+            .collect();
+        self.unclaimed = strangers;
+        let early: Vec<&ConnectorName> =
+            self.unclaimed.iter().filter(|(_, seen)| began < **seen).map(|(name, _)| name).collect();
+        if !early.is_empty() {
+            self.stale.insert(PartKey::Kafka);
+        }
+        for name in early {
+            connectors.remove(name);
+        }
+    }
+
     /// While suspended, a lag that was taken before the writers were seen stopped says nothing.
     fn distrust_early_lag(&mut self, desired: &Desired, observed: &mut Observed) {
         if desired.stages.values().all(|stage| stage.run != RunPolicy::UntilDrained) {
@@ -201,5 +243,57 @@ impl Parts {
                 *lag = Err(Unreachable { what: "the consumer group".to_owned(), why: why.to_owned() });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_world::*;
+    use crate::model::ownership::Ownership;
+
+    fn look(topics: &[&str]) -> Seen {
+        let topics = topics.iter().map(|name| ((*name).to_owned(), existing("x", 1, &[]))).collect();
+        Seen::Kafka(Ok(KafkaLook { topics, ownership: Ownership::default(), lag: BTreeMap::new() }))
+    }
+
+    fn second(t0: Instant, number: u64) -> (Instant, Instant) {
+        (t0 + Duration::from_millis(number * 1000), t0 + Duration::from_millis(number * 1000 + 500))
+    }
+
+    #[test]
+    fn a_look_that_asked_for_other_topics_is_not_taken_in() {
+        let (mut parts, t0) = (Parts::default(), Instant::now());
+        parts.take(&PartKey::Kafka, second(t0, 0), look(&["a"]));
+        parts.forget_kafka(second(t0, 2).0);
+        assert!(parts.began(&PartKey::Kafka).is_none());
+        parts.take(&PartKey::Kafka, second(t0, 1), look(&["a"]));
+        assert!(parts.began(&PartKey::Kafka).is_none(), "it began before");
+        parts.take(&PartKey::Kafka, second(t0, 3), look(&["a", "b"]));
+        assert!(parts.began(&PartKey::Kafka).is_some());
+    }
+
+    #[test]
+    fn a_connector_without_a_claim_is_a_stranger_only_when_kafka_was_asked_after_it_was_seen() {
+        let (mut parts, t0) = (Parts::default(), Instant::now());
+        let mut desired = empty_desired();
+        let (name, wanted) = (connector_name("crm"), connector(&[], &[]));
+        let url = wanted.url.clone();
+        desired.connectors.insert(name.clone(), wanted);
+        let connects =
+            || Seen::Connect(Ok(BTreeMap::from([(connector_name("crm"), running(ConnectorState::Running))])));
+        let seen = |parts: &mut Parts| {
+            let observed = parts.observed(&desired, &RestartMemory::default(), 0).unwrap();
+            observed.connectors.contains_key(&name)
+        };
+        parts.take(&PartKey::Stages, second(t0, 0), Seen::Stages(BTreeMap::new()));
+        parts.take(&PartKey::Kafka, second(t0, 0), look(&[]));
+        parts.take(&PartKey::Connect(url.clone()), second(t0, 1), connects());
+        assert!(!seen(&mut parts));
+        assert!(parts.stale.contains(&PartKey::Kafka));
+        parts.take(&PartKey::Kafka, second(t0, 2), look(&[]));
+        assert!(seen(&mut parts));
+        parts.take(&PartKey::Connect(url), second(t0, 3), connects());
+        assert!(seen(&mut parts), "a further look changes nothing");
     }
 }
