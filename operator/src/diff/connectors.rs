@@ -1,8 +1,10 @@
 //! Connectors: create once their topics and tables are there, reconfigure, restart what failed, remove.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use acequia_crds::names::ConnectorName;
+use acequia_crds::pipeline::store::Postgres;
 
 use crate::debezium::normalise;
 use crate::model::desired::{ConnectorTarget, Desired, DesiredConnector};
@@ -64,6 +66,25 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     }
 }
 
+/// A connector of ours hasn't got its new configuration yet, or nobody knows whether it has.
+pub(super) fn may_write_elsewhere(desired: &Desired, observed: &Observed) -> bool {
+    let mut all =
+        desired.connectors.iter().map(|(name, connector)| One { name, connector, desired, observed });
+    all.any(|one| one.may_write_elsewhere())
+}
+
+/// What is on record of a connector.
+const fn recorded(held: Option<&Claim>) -> Option<&ConnectorClaim> {
+    match held {
+        Some(Claim { of: Claimed::Connector(connector), .. }) => Some(connector),
+        _ => None,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 /// It gave up, and only a restart gets it going again. One that has a fault and still tries needs none.
 fn has_failed(connector: &ObservedConnector) -> bool {
     let tasks = connector.tasks.iter().map(|task| task.state);
@@ -84,6 +105,13 @@ impl One<'_> {
             Ok(_) => self.held(),
             Err(unreachable) => return self.wait(plan, &unreachable.to_string()),
         };
+        if let Some(elsewhere) = recorded(held).filter(|claim| claim.url != self.connector.url) {
+            let what = format!("the connector `{}` at {}", self.name, self.connector.url);
+            let why = format!("it is recorded at {}, where it would go on", elsewhere.url);
+            let fix = "put spec.connect.url back, take the source out, and add it again with the new url";
+            plan.refuse(self.connector.field.clone(), what, why, fix.to_owned());
+            return;
+        }
         if let Some(missing) = self.missing(plan) {
             return self.wait(plan, &missing);
         }
@@ -104,12 +132,50 @@ impl One<'_> {
             return;
         };
         let changed = self.changed(existing);
-        if !changed.is_empty() {
-            self.put(Some(held), changed, plan);
+        if let Some((from, to)) = self.another_database(held) {
+            plan.refuse(
+                format!("{}.debezium.store", self.connector.field),
+                format!("the database {to} instead of {from} for the connector `{}`", self.name),
+                "its position is one in the database before, so rows would be lost without a word".to_owned(),
+                "give the source another name, so that the old one is removed and the new one starts with a snapshot"
+                    .to_owned(),
+            );
+        } else if !changed.is_empty() {
+            match self.missing(plan) {
+                Some(missing) => self.wait(plan, &missing),
+                None => self.put(Some(held), changed, plan),
+            }
         } else if *held != self.claim(Some(held)) {
             plan.changes.push(Change::Record { key: self.key(), claim: Some(self.claim(Some(held))) });
         }
         self.steer(existing, plan);
+    }
+
+    /// Host, port and database on record and in the manifest, if they are not the same.
+    fn another_database(&self, held: &Claim) -> Option<(String, String)> {
+        let from = &recorded(Some(held))?.release.as_ref()?.store;
+        let to = &self.connector.release.as_ref()?.store;
+        // Loopback addresses are where `--addresses` has put a server on this machine, and such a port moves without
+        // the server being another one. There only the database's name tells.
+        let local = is_loopback(&from.host) || is_loopback(&to.host);
+        let same_server = local || (&from.host, from.port) == (&to.host, to.port);
+        let text = |store: &Postgres| format!("{}:{}/{}", store.host, store.port, store.database);
+        (!same_server || from.database != to.database).then(|| (text(from), text(to)))
+    }
+
+    /// It is ours and may still write into topics that the manifest no longer gives it.
+    fn may_write_elsewhere(&self) -> bool {
+        if self.held().is_none() {
+            return false;
+        }
+        match self.observed.connectors.get(self.name) {
+            None | Some(Err(_)) => true,
+            Some(Ok(None)) => false,
+            Some(Ok(Some(existing))) => {
+                let stops = self.connector.target == ConnectorTarget::Stopped;
+                !self.changed(existing).is_empty() || stops && existing.state != ConnectorState::Stopped
+            }
+        }
     }
 
     /// Running, stopped, or restarted.

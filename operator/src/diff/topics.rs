@@ -31,8 +31,9 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         .of_owner(ClaimKind::Topic, &owner)
         .filter(|(name, claim)| !desired.topics.contains_key(*name) && claim.state != ClaimState::Released)
         .collect();
+    let may_write = super::connectors::may_write_elsewhere(desired, observed);
     for (name, claim) in gone {
-        if plan.takes_away_users_of_topics() {
+        if may_write || plan.takes_away_users_of_topics() {
             plan.wait(format!("release of topic {name}"), "its writers and readers to go".to_owned());
             continue;
         }

@@ -149,7 +149,10 @@ pub(super) fn connector_fault(
     if let Some(failure) = view.failures.get(&Lane::Connector(name.clone())) {
         return Some(failure.clone());
     }
-    if let Some(refusal) = view.plan.refused.iter().find(|refusal| refusal.field == wanted.field) {
+    let of_it = |field: &str| {
+        field.strip_prefix(&wanted.field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if let Some(refusal) = view.plan.refused.iter().find(|refusal| of_it(&refusal.field)) {
         return Some(refusal.to_string());
     }
     let waiting = || {
@@ -165,7 +168,7 @@ pub(super) fn connector_fault(
             let state = connector_state(existing);
             let goal = if wanted.target == ConnectorTarget::Running { "running" } else { "stopped" };
             let fault = existing.fault.as_ref().map(|fault| fault.sentence.clone());
-            fault.or_else(|| (state != goal).then(|| format!("it is {state}")))
+            fault.or_else(|| (state != goal).then(|| format!("it is {state}"))).or_else(waiting)
         }
     }
 }

@@ -1,4 +1,5 @@
 use acequia_crds::names::StageKind;
+use acequia_crds::stage::SlotRelease;
 
 use crate::diff::{diff, restart_backoff_ms};
 use crate::fake_world::*;
@@ -181,4 +182,76 @@ fn a_suspended_connector_is_stopped_and_later_resumed() {
     converge(&desired, &mut world);
     desired.connectors.values_mut().next().unwrap().target = ConnectorTarget::Running;
     assert!(matches!(diff(&desired, &world).changes.as_slice(), [Change::ResumeConnector { .. }]));
+}
+
+fn release(host: &str, port: u16, database: &str) -> SlotRelease {
+    let text = format!("{{host: {host}, port: {port}, database: {database}, credentialsSecret: s}}");
+    let store = serde_yaml::from_str(&text).unwrap();
+    SlotRelease { store, slot: "s".into(), publication: "p".into() }
+}
+
+fn moved(from: SlotRelease, to: SlotRelease) -> Plan {
+    let (mut desired, mut world) = (shop(), empty_world());
+    desired.connectors.values_mut().next().unwrap().release = Some(from);
+    converge(&desired, &mut world);
+    let wanted = desired.connectors.values_mut().next().unwrap();
+    wanted.release = Some(to);
+    wanted.config.insert("database.dbname".into(), "another".into());
+    diff(&desired, &world)
+}
+
+#[test]
+fn a_source_is_not_pointed_at_another_database() {
+    for to in [release("crm", 5432, "erp"), release("erp", 5432, "crm"), release("crm", 5433, "crm")] {
+        let plan = moved(release("crm", 5432, "crm"), to);
+        assert_eq!(plan.refused[0].field, "spec.sources[0].debezium.store");
+        assert!(plan.changes.is_empty(), "{plan:?}");
+    }
+    let plan = moved(release("127.0.0.1", 5432, "crm"), release("127.0.0.1", 5555, "crm"));
+    assert_eq!((plan.refused.len(), puts(&plan)), (0, 1), "a local port that moved: {plan:?}");
+}
+
+#[test]
+fn a_connector_is_reconfigured_only_once_its_topics_are_there_and_not_refused() {
+    let (mut desired, mut world) = converged();
+    desired.topics.insert("foreign".into(), topic(1));
+    let wanted = desired.connectors.values_mut().next().unwrap();
+    wanted.after.topics.insert("foreign".into());
+    wanted.config.insert("tables".into(), "2".into());
+    let plan = diff(&desired, &world);
+    assert!(puts(&plan) == 0 && plan.waiting[0].until.contains("topic foreign"), "{plan:?}");
+    desired.topics.get_mut("foreign").unwrap().field = "spec.topics[1]".into();
+    world.add_topic("foreign", existing("theirs", 1, &[]));
+    let plan = diff(&desired, &world);
+    assert!(puts(&plan) == 0 && plan.waiting[0].until.contains("which is refused"), "{plan:?}");
+}
+
+#[test]
+fn a_topic_stays_until_the_connector_that_wrote_it_is_reconfigured() {
+    let (mut desired, mut world) = converged();
+    desired.topics.clear();
+    let wanted = desired.connectors.values_mut().next().unwrap();
+    wanted.after.topics.clear();
+    wanted.config.insert("tables".into(), "none".into());
+    let plan = diff(&desired, &world);
+    assert!(matches!(plan.changes.as_slice(), [Change::PutConnector { .. }, ..]), "{plan:?}");
+    assert!(plan.waiting.iter().any(|waiting| waiting.what.contains("topic orders")), "{plan:?}");
+    let away = Err(unreachable("Connect at http://connect:8083"));
+    let there = world.connectors.insert(connector_name("crm"), away).unwrap();
+    let plan = diff(&desired, &world);
+    assert!(plan.waiting.iter().any(|waiting| waiting.what.contains("topic orders")), "{plan:?}");
+    world.connectors.insert(connector_name("crm"), there);
+    assert!(converge(&desired, &mut world).is_empty());
+}
+
+#[test]
+fn a_connector_recorded_in_another_connect_is_not_created_a_second_time() {
+    let (mut desired, mut world) = converged();
+    desired.connectors.values_mut().next().unwrap().url = "http://other:8083".into();
+    let there = world.connectors.insert(connector_name("crm"), Ok(None)).unwrap();
+    let plan = diff(&desired, &world);
+    assert!(puts(&plan) == 0 && plan.refused[0].why.contains("http://connect:8083"), "{plan:?}");
+    // The same cluster under another address has it.
+    world.connectors.insert(connector_name("crm"), there);
+    assert!(converge(&desired, &mut world).is_empty());
 }
