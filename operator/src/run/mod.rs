@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 pub use files::StateFolder;
 
+use self::edits::Readings;
 use self::lanes::Lanes;
 use self::parts::{PartKey, Parts, Seen};
 use self::restarts::RestartMemory;
@@ -75,7 +76,7 @@ pub enum End {
 pub struct Watch {
     /// What was given with `-f`.
     pub paths: Vec<PathBuf>,
-    /// What they said last.
+    /// What they said when the run began.
     pub texts: Texts,
     /// The settings of this run.
     pub settings: Settings,
@@ -111,6 +112,7 @@ pub struct Run {
     generation: i64,
     invalid: Option<String>,
     watch: Option<Watch>,
+    readings: Readings,
     started: Instant,
     files_read: Instant,
     secrets: PathBuf,
@@ -144,6 +146,7 @@ impl Run {
             desired: Arc::new(start.desired),
             generation: 1,
             invalid: None,
+            readings: Readings::of(start.watch.as_ref().map(|watch| watch.texts.clone())),
             watch: start.watch,
             started: Instant::now(),
             files_read: Instant::now(),
