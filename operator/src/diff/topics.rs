@@ -70,6 +70,17 @@ fn seen(observed: &Observed) -> Result<Seen<'_>, &Unreachable> {
     Ok((observed.topics.as_ref()?, observed.ownership.as_ref()?))
 }
 
+/// Whether two texts are one value of a setting. Kafka says numbers and lists in its own way.
+fn same_value(one: &str, other: &str) -> bool {
+    if let (Ok(one), Ok(other)) = (one.trim().parse::<i64>(), other.trim().parse::<i64>()) {
+        return one == other;
+    }
+    if let (Ok(one), Ok(other)) = (one.trim().parse::<f64>(), other.trim().parse::<f64>()) {
+        return one.total_cmp(&other).is_eq();
+    }
+    one.split(',').map(str::trim).eq(other.split(',').map(str::trim))
+}
+
 /// One topic of the manifest.
 struct One<'a> {
     name: &'a str,
@@ -162,21 +173,18 @@ impl One<'_> {
             .topic
             .config
             .iter()
-            .filter(|(key, value)| existing.config.get(*key) != Some(value))
+            .filter(|(key, value)| !existing.config.get(*key).is_some_and(|there| same_value(there, value)))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         let unset: BTreeSet<String> =
             recorded.difference(&wanted).filter(|key| existing.config.contains_key(*key)).cloned().collect();
         let done = self.claim(held, Some(existing.id.clone()), wanted.clone());
         if !set.is_empty() || !unset.is_empty() {
-            // Old and new settings are on record while both may be there.
+            // Old and new settings are on record until the new ones are seen, and only those.
             let claim =
                 self.claim(held, Some(existing.id.clone()), wanted.union(&recorded).cloned().collect());
             let name = self.name.to_owned();
-            plan.changes.push(Change::ConfigureTopic { name, set, unset, claim: claim.clone() });
-            if claim != done {
-                plan.changes.push(Change::Record { key: self.key(), claim: Some(done) });
-            }
+            plan.changes.push(Change::ConfigureTopic { name, set, unset, claim });
         } else if held != Some(&done) {
             plan.changes.push(Change::Record { key: self.key(), claim: Some(done) });
         }

@@ -193,3 +193,34 @@ fn groups_go_only_with_the_pipeline_and_only_if_they_are_there() {
     assert!(converge(&desired, &mut world).is_empty());
     assert!(world.lag.is_empty());
 }
+
+#[test]
+fn a_setting_that_kafka_says_in_its_own_way_is_no_difference() {
+    let echoed = |wanted: &str, there: &str| {
+        let mut world = empty_world();
+        let desired = with(DesiredTopic { config: settings(&[("s", wanted)]), ..topic(1) });
+        converge(&desired, &mut world);
+        world.topics.as_mut().unwrap().get_mut("orders").unwrap().config = settings(&[("s", there)]);
+        diff(&desired, &world).is_empty()
+    };
+    for (wanted, there) in [("0.50", "0.5"), ("compact, delete", "compact,delete"), (" 1 ", "1")] {
+        assert!(echoed(wanted, there), "{wanted}");
+    }
+    for (wanted, there) in
+        [("0.5", "0.6"), ("compact", "compact,delete"), ("9007199254740993", "9007199254740992")]
+    {
+        assert!(!echoed(wanted, there), "{wanted}");
+    }
+}
+
+#[test]
+fn a_setting_is_forgotten_only_once_it_is_seen_to_be_gone() {
+    let mut world = empty_world();
+    converge(&with(DesiredTopic { config: settings(&[("a", "1")]), ..topic(1) }), &mut world);
+    let desired = with(topic(1));
+    let plan = diff(&desired, &world);
+    assert!(matches!(plan.changes.as_slice(), [Change::ConfigureTopic { .. }]), "{plan:?}");
+    carry_out(&plan.changes[0], &desired, &mut world);
+    let plan = diff(&desired, &world);
+    assert!(matches!(plan.changes.as_slice(), [Change::Record { .. }]), "{plan:?}");
+}
