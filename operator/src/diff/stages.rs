@@ -12,12 +12,15 @@ pub(super) const STOP: &str = "stop of";
 /// All stages, those of the manifest and those that left it.
 pub(super) fn all(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     for (id, stage) in &desired.stages {
-        if runs(stage, desired, observed) {
+        if runs(id, stage, desired, observed) {
             plan.run.insert(id.clone());
             plan.changes.extend(started(id, stage, observed));
             wait_for_drain(id, stage, observed, plan);
         } else {
             stopped(id, observed, plan);
+            if stage.run == RunPolicy::UntilDrained && drained(stage, desired, observed).is_none() {
+                plan.wait(id.to_string(), "an answer on whether it has drained".to_owned());
+            }
         }
     }
     for id in observed.stages.keys().filter(|id| !desired.stages.contains_key(*id)) {
@@ -34,11 +37,15 @@ fn stopped(id: &StageId, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-fn runs(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> bool {
+fn runs(id: &StageId, stage: &DesiredStage, desired: &Desired, observed: &Observed) -> bool {
     match stage.run {
         RunPolicy::Always => true,
         RunPolicy::Never => false,
-        RunPolicy::UntilDrained => !drained(stage, desired, observed),
+        RunPolicy::UntilDrained => match drained(stage, desired, observed) {
+            Some(drained) => !drained,
+            // Not knowing neither stops what runs nor starts what is stopped.
+            None => observed.stages.get(id).is_some_and(|stage| stage.wanted > 0),
+        },
     }
 }
 
@@ -72,19 +79,26 @@ fn has_processes(id: &StageId, observed: &Observed) -> bool {
     observed.stages.get(id).is_some_and(|stage| !stage.replicas.is_empty())
 }
 
-/// Nothing writes any more, and what was written is read.
-fn drained(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> bool {
-    let Some(reads) = &stage.reads else { return true };
-    let writers_stopped = desired
-        .stages
-        .iter()
-        .filter(|(_, writer)| writer.run == RunPolicy::Never)
-        .all(|(id, _)| !has_processes(id, observed));
-    let connectors_stopped = desired.connectors.keys().all(|name| match observed.connectors.get(name) {
-        Some(Ok(Some(connector))) => connector.state == ConnectorState::Stopped && connector.tasks.is_empty(),
-        Some(Ok(None)) => true,
-        Some(Err(_)) | None => false,
+/// Nothing writes any more, and what was written is read. None: it can't be known just now.
+fn drained(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> Option<bool> {
+    let Some(reads) = &stage.reads else { return Some(true) };
+    let mut writers = desired.stages.iter().filter(|(_, writer)| writer.run == RunPolicy::Never);
+    let writers_stopped = Some(writers.all(|(id, _)| !has_processes(id, observed)));
+    let connectors = desired.connectors.keys().map(|name| match observed.connectors.get(name) {
+        Some(Ok(Some(connector))) => {
+            Some(connector.state == ConnectorState::Stopped && connector.tasks.is_empty())
+        }
+        Some(Ok(None)) => Some(true),
+        Some(Err(_)) | None => None,
     });
-    let all_read = matches!(observed.lag.get(&reads.group), Some(Ok(lag)) if lag.records == 0);
-    writers_stopped && connectors_stopped && all_read
+    let all_read = match observed.lag.get(&reads.group) {
+        Some(Ok(lag)) => Some(lag.records == 0),
+        Some(Err(_)) => None,
+        None => observed.topics.is_ok().then_some(false),
+    };
+    let facts: Vec<Option<bool>> = connectors.chain([writers_stopped, all_read]).collect();
+    if facts.contains(&Some(false)) {
+        return Some(false);
+    }
+    (!facts.contains(&None)).then_some(true)
 }

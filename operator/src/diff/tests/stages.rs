@@ -93,3 +93,22 @@ fn resuming_starts_everything_again() {
     assert!(plan.is_empty(), "{plan:?}");
     assert_eq!(plan.run.len(), 2);
 }
+
+#[test]
+fn what_is_stopped_stays_so_while_nobody_knows_whether_it_has_drained() {
+    let mut drained = empty_world();
+    converge(&shop(), &mut drained);
+    converge(&suspended(), &mut drained);
+    assert!(drained.stages.is_empty());
+    let mut world = drained.clone();
+    world.topics = Err(unreachable("Kafka at kafka:9092"));
+    world.lag.clear();
+    let plan = diff(&suspended(), &world);
+    assert!(plan.run.is_empty());
+    assert!(plan.waiting.iter().any(|waiting| waiting.what == "sink-dwh"), "it isn't at its goal: {plan:?}");
+    let mut world = drained.clone();
+    world.connectors.insert(connector_name("crm"), Err(unreachable("Connect at http://connect:8083")));
+    assert!(diff(&suspended(), &world).run.is_empty());
+    drained.lag.insert(GROUP.into(), Ok(GroupLag { records: 3, members: 0 }));
+    assert!(diff(&suspended(), &drained).run.contains(&sink()), "it is known not to have drained");
+}
