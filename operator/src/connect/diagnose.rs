@@ -33,6 +33,8 @@ struct Login {
 enum Told {
     Well,
     Wrong(Explanation),
+    /// It took too long, for the first time.
+    Slow,
 }
 
 impl Client {
@@ -60,13 +62,19 @@ impl Client {
         let told = if let Some(told) = self.logins.recent(name, config) {
             told
         } else {
-            let told = log_in(self, config).await?;
+            let told = match log_in(self, config).await? {
+                // One login that takes long says little: Connect or the database may only be busy.
+                Told::Slow if self.logins.seems_away(name, config) => {
+                    Told::Wrong(explain("connection validation timed out", config))
+                }
+                told => told,
+            };
             self.logins.keep(name, config, told.clone());
             told
         };
         match told {
             Told::Wrong(explanation) => Some(explanation),
-            Told::Well => connector.tasks.is_empty().then(|| starting(config)),
+            Told::Well | Told::Slow => connector.tasks.is_empty().then(|| starting(config)),
         }
     }
 }
@@ -75,7 +83,14 @@ impl Logins {
     fn recent(&self, name: &str, config: &BTreeMap<String, String>) -> Option<Told> {
         let logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let login = logins.get(name)?;
-        (login.at.elapsed() < LOGIN_EVERY && login.config == *config).then(|| login.told.clone())
+        let lasts = !matches!(login.told, Told::Slow) && login.at.elapsed() < LOGIN_EVERY;
+        (lasts && login.config == *config).then(|| login.told.clone())
+    }
+
+    /// The login before was slow already, or told that something is wrong.
+    fn seems_away(&self, name: &str, config: &BTreeMap<String, String>) -> bool {
+        let logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.get(name).is_some_and(|login| login.config == *config && !matches!(login.told, Told::Well))
     }
 
     fn keep(&self, name: &str, config: &BTreeMap<String, String>, told: Told) {
@@ -96,7 +111,7 @@ async fn log_in(client: &Client, config: &BTreeMap<String, String>) -> Option<To
             "Failed to find any class that implements Connector".to_owned()
         }
         Ok(Err(_)) => return None,
-        Err(_) => "connection validation timed out".to_owned(),
+        Err(_) => return Some(Told::Slow),
     };
     Some(Told::Wrong(explain(&complaint, config)))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use acequia_crds::names::ConnectorName;
+use acequia_crds::names::{ConnectorName, INTERNAL_PREFIX};
 
 use crate::connect::explain::Explanation;
 use crate::connect::{Client, Connector, State, Task};
@@ -24,7 +24,10 @@ pub async fn look(url: &str, client: &Client) -> Part<BTreeMap<ConnectorName, Ob
         .map_err(|_| unreachable(format!("no answer within {} s", LOOK_DEADLINE.as_secs())))?
         .map_err(|error| unreachable(error.to_string()))?;
     // A database that is gone shows in no state of Connect's; diagnosing has a deadline of its own.
-    let mut faults = client.diagnose(&connectors).await;
+    // Somebody else's are left alone: a diagnosis logs in to their databases.
+    let ours = connectors.iter().filter(|(name, _)| name.starts_with(INTERNAL_PREFIX));
+    let ours = ours.map(|(name, connector)| (name.clone(), connector.clone())).collect();
+    let mut faults = client.diagnose(&ours).await;
     Ok(connectors
         .into_iter()
         .map(|(name, connector)| {
