@@ -14,7 +14,7 @@ use crate::job::{COLUMNS, Engine, Job, KEY};
 
 /// As many as partitions: one would leave the second core idle.
 const TASKS: i32 = crate::events::PARTITIONS;
-/// Records of a poll and of a batch: the most that made it faster.
+/// Records of a poll and of a batch.
 const BATCH: &str = "5000";
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 const REMOVE_DEADLINE: Duration = Duration::from_secs(60);
@@ -73,7 +73,7 @@ impl Peer {
         .map(|(key, value)| (key, value.to_owned()))
         .collect();
         config.insert("tasks.max", TASKS.to_string());
-        // Beside the records, not in each of them: the peer reads the very same bytes, and reads them faster.
+        // Beside the records, not in each of them: the peer reads the very same bytes and parses no schema with each.
         let schema = if mirror { envelope_schema() } else { row_schema("after") };
         config.insert("value.converter.schema.content", schema.to_string());
         if mirror {
