@@ -91,6 +91,23 @@ fn what_this_version_lacks_is_named_in_each_of_them() {
 }
 
 #[test]
+fn what_a_mirror_would_ignore_is_named() {
+    let paths = |topic: &str| -> Vec<String> {
+        let text = format!(
+            "{{apiVersion: acequia.dev/v1alpha1, kind: Pipeline, metadata: {{name: p}}, spec: {{kafka: {{bootstrapServers: 'k:1'}}, \
+             sources: [{{name: s, debezium: {{store: d, tables: [{{table: public.t, topic: captured}}]}}}}], \
+             sinks: [{{name: m, from: [{topic}], store: d, postgres: {{mode: mirror, table: t, key: [id], \
+             columns: [{{name: id, type: bigint}}, {{name: n, type: text, value: event.m, optional: true}}]}}}}]}}}}"
+        );
+        let spec = serde_yaml::from_str::<Pipeline>(&text).unwrap().spec;
+        not_available(&spec).into_iter().map(|problem| problem.path).collect()
+    };
+    assert_eq!(paths("captured"), ["spec.sinks[0].postgres.columns"]);
+    let of_column = ["value", "optional"].map(|field| format!("spec.sinks[0].postgres.columns[1].{field}"));
+    assert_eq!(paths("other"), of_column);
+}
+
+#[test]
 fn every_example_has_no_problem_and_asks_for_nothing_this_version_lacks() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut seen = 0;

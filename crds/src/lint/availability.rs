@@ -18,7 +18,9 @@ pub fn not_available(spec: &PipelineSpec) -> Vec<Problem> {
         missing.field(format!("spec.transforms[{index}]"), &format!("the transform `{}`", transform.name));
     }
     for (index, sink) in spec.sinks.iter().enumerate() {
-        self::sink(sink, &format!("spec.sinks[{index}]"), &mut missing);
+        let path = format!("spec.sinks[{index}]");
+        self::sink(sink, &path, &mut missing);
+        mirror(spec, sink, &path, &mut missing);
     }
     for (index, aggregation) in spec.aggregations.iter().enumerate() {
         missing
@@ -89,6 +91,30 @@ fn sink(sink: &Sink, path: &str, missing: &mut Missing) {
     }
     if let Some(workers) = &sink.workers {
         self::workers(workers, &format!("{path}.workers"), missing);
+    }
+}
+
+/// A mirror takes its rows as they are.
+fn mirror(spec: &PipelineSpec, sink: &Sink, path: &str, missing: &mut Missing) {
+    let Some(SinkKind::Postgres(postgres)) = sink.kind() else { return };
+    if postgres.mode != WriteMode::Mirror {
+        return;
+    }
+    let captured = spec.sources.iter().filter_map(|source| source.debezium.as_ref());
+    let mut tables = captured.flat_map(|debezium| &debezium.tables);
+    if !postgres.columns.is_empty() && tables.any(|table| sink.from.contains(&table.topic)) {
+        let what = "`columns` in a `mirror` of a captured table";
+        missing.field(format!("{path}.postgres.columns"), what);
+        return;
+    }
+    for (index, column) in postgres.columns.iter().enumerate() {
+        let path = format!("{path}.postgres.columns[{index}]");
+        if column.value.is_some() {
+            missing.field(format!("{path}.value"), "`value` in a `mirror`");
+        }
+        if column.optional {
+            missing.field(format!("{path}.optional"), "`optional` in a `mirror`");
+        }
     }
 }
 
