@@ -67,6 +67,8 @@ impl ConsumerSettings {
             // `position.rs`.
             .set("enable.partition.eof", "false")
             .set("allow.auto.create.topics", "false")
+            // A commit that is waited for takes no longer than this.
+            .set("socket.timeout.ms", "10000")
             .set("topic.metadata.refresh.interval.ms", self.metadata_refresh_ms.to_string())
             .set("queued.max.messages.kbytes", self.queued_max_kbytes.to_string())
             .set("queued.min.messages", self.queued_min_messages.to_string())

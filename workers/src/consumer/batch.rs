@@ -47,6 +47,17 @@ pub struct Part {
     pub rejected: Vec<DeadLetter>,
 }
 
+impl Part {
+    /// Bytes that it holds, about.
+    pub fn size_bytes(&self) -> usize {
+        let rows = match &self.rows {
+            Rows::Append(rows) => rows.buffer.len(),
+            Rows::Mirror(rows) => rows.size_bytes(),
+        };
+        rows + self.rejected.iter().map(DeadLetter::size_bytes).sum::<usize>()
+    }
+}
+
 /// The rows of a part, in the form that its mode writes.
 #[derive(Debug)]
 pub enum Rows {

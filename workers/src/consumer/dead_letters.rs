@@ -37,6 +37,14 @@ impl DeadLetter {
     }
 }
 
+impl DeadLetter {
+    /// Bytes that it holds.
+    pub fn size_bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        length(&self.key) + length(&self.value) + self.cause.len()
+    }
+}
+
 /// The table; `value_bytes` tells when `value` was cut.
 pub const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS acequia_dead_letters (
     pipeline text NOT NULL, stage text NOT NULL, topic_id text NOT NULL, partition integer NOT NULL,

@@ -11,6 +11,7 @@ mod append;
 mod assignment;
 mod batch;
 mod dead_letters;
+mod messages;
 mod mirror;
 mod offsets;
 mod run;

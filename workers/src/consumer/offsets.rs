@@ -128,6 +128,25 @@ async fn try_claim(
     Ok(claim)
 }
 
+/// Whether a stage has an offset in any partition of a topic.
+pub async fn any(
+    connection: &mut PgConnection,
+    (pipeline, stage): (&str, &str),
+    topic_id: &str,
+) -> Result<bool, PostgresError> {
+    let during = || PostgresError::during("looking into acequia_offsets");
+    let sql =
+        "SELECT EXISTS (SELECT FROM acequia_offsets WHERE pipeline = $1 AND stage = $2 AND topic_id = $3)";
+    let row: PgRow = sqlx::query(sql)
+        .bind(pipeline)
+        .bind(stage)
+        .bind(topic_id)
+        .fetch_one(connection)
+        .await
+        .map_err(during())?;
+    row.try_get(0).map_err(during())
+}
+
 /// Advances the offsets in the transaction that is open; returns the partitions that somebody else has claimed, or
 /// whose offset isn't where it should be. When there are any, the transaction must be rolled back.
 pub async fn advance(

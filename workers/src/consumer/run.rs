@@ -1,17 +1,17 @@
 //! The edge of the role: connects the parts and runs them until a stop is asked for.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use acequia_crds::pipeline::kafka::Kafka;
 use acequia_crds::stage::{SinkWork, StageConfig, Work};
-use acequia_kafka::admin::Admin;
+use acequia_kafka::admin::{Admin, Topic};
 use acequia_kafka::connection::{Connection, Login, TlsFiles};
 use acequia_kafka::consumer::{BatchConsumer, ConsumerSettings};
 use acequia_kafka::error::KafkaError;
 use tokio::sync::mpsc;
 
 use super::source::{self, Source};
+use super::tables::{TopicFacts, Topics};
 use super::writer::Writer;
 use crate::command::InvalidConfig;
 use crate::secrets::{SecretMissing, SecretsFolder};
@@ -55,8 +55,7 @@ pub async fn run(
     let Work::Sink(work) = &config.work else {
         return Err(InvalidConfig::OtherRole { path: config.stage.clone(), role: "consumer" }.into());
     };
-    let Some((connection, admin, partitions)) =
-        wait_for_topics(config, work, secrets, progress, stop).await?
+    let Some((connection, admin, topics)) = wait_for_topics(config, work, secrets, progress, stop).await?
     else {
         return Ok(());
     };
@@ -74,11 +73,12 @@ pub async fn run(
         work: work.clone(),
         secrets: secrets.clone(),
         progress: progress.clone(),
-        partitions,
+        topics: topics.clone(),
         events: told,
     };
     let writer = tokio::spawn(writer.run(commanded));
-    let source = Source { consumer, admin, commands, events, progress: progress.clone(), stop: stop.clone() };
+    let source =
+        Source { consumer, admin, topics, commands, events, progress: progress.clone(), stop: stop.clone() };
     // A thread of its own: the client's calls block, and a poll must never wait for a task.
     let (done, finished) = tokio::sync::oneshot::channel();
     let name = "source".to_owned();
@@ -98,7 +98,7 @@ pub async fn run(
     Ok(outcome?)
 }
 
-type Ready = (Connection, Admin, BTreeMap<String, usize>);
+type Ready = (Connection, Admin, Topics);
 
 /// Waits until credentials, brokers and topics are there; `None` when a stop came first.
 async fn wait_for_topics(
@@ -111,15 +111,12 @@ async fn wait_for_topics(
     let names: Vec<String> = work.topics.iter().map(|topic| topic.name.clone()).collect();
     loop {
         match describe(&config.kafka, secrets, names.clone()).await {
-            Ok((connection, admin, partitions)) => {
-                match names.iter().find(|name| !partitions.contains_key(*name)) {
-                    None => return Ok(Some((connection, admin, partitions))),
-                    Some(missing) => {
-                        progress
-                            .waiting(format!("topic {missing} doesn't exist; it is read once it is created"));
-                    }
+            Ok((connection, admin, topics)) => match names.iter().find(|name| !topics.contains_key(*name)) {
+                None => return Ok(Some((connection, admin, topics))),
+                Some(missing) => {
+                    progress.waiting(format!("topic {missing} doesn't exist; it is read once it is created"));
                 }
-            }
+            },
             Err(error) => progress.waiting(error.to_string()),
         }
         if stop.within(PAUSE).await {
@@ -138,11 +135,13 @@ async fn describe(
     let answer = tokio::task::spawn_blocking(move || {
         let admin = Admin::connect(&described, "acequia sink")?;
         let topics = admin.describe_topics(&names, DESCRIBE_DEADLINE)?;
-        let partitions = topics.into_iter().map(|(name, topic)| (name, topic.partitions.len())).collect();
-        Ok::<_, KafkaError>((admin, partitions))
+        let facts =
+            |topic: Topic| TopicFacts { id: topic.id.to_string(), partitions: topic.partitions.len() };
+        let topics = topics.into_iter().map(|(name, topic)| (name, facts(topic))).collect();
+        Ok::<_, KafkaError>((admin, topics))
     });
-    let (admin, partitions) = answer.await.map_err(|_| ConsumerError::Ended("thread that asks Kafka"))??;
-    Ok((connection, admin, partitions))
+    let (admin, topics) = answer.await.map_err(|_| ConsumerError::Ended("thread that asks Kafka"))??;
+    Ok((connection, admin, topics))
 }
 
 /// The cluster of a manifest with the login from its secret.

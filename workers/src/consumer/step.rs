@@ -77,11 +77,3 @@ impl Step {
 fn letter(record: &RecordView<'_>, cause: String) -> DeadLetter {
     DeadLetter::new(record.offset, record.key, Some(record.value), cause)
 }
-
-/// Bytes that a part's rows hold, about.
-pub fn size_bytes(rows: &Rows) -> usize {
-    match rows {
-        Rows::Append(rows) => rows.buffer.len(),
-        Rows::Mirror(rows) => rows.size_bytes(),
-    }
-}

@@ -52,9 +52,32 @@ pub enum NotReady {
         /// What differs.
         difference: String,
     },
+    /// The table was filled before and is gone; its offsets aren't.
+    #[error(
+        "the mirror table {table} is gone, but its offsets are not: filled from here on it would lack all that came \
+         before; bring it back, or delete the rows of topic {topic} in acequia_offsets if the topic still holds it all"
+    )]
+    Gone {
+        /// The table.
+        table: String,
+        /// Its topic.
+        topic: String,
+    },
     /// The sink's columns can't be used.
     #[error("{0}")]
     Columns(String),
+}
+
+/// What is known of each topic.
+pub type Topics = BTreeMap<String, TopicFacts>;
+
+/// A topic as it was when the worker began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicFacts {
+    /// Its id, in Kafka's text form.
+    pub id: String,
+    /// The number of its partitions.
+    pub partitions: usize,
 }
 
 /// Fields of events that the catalogue was asked about, by topic.
@@ -62,16 +85,18 @@ pub type UnknownFields = BTreeMap<String, BTreeSet<String>>;
 
 /// Creates what is missing and returns the step that turns records into rows of these tables.
 ///
-/// `partitions` are those of each topic. `unknown` are fields seen in events: those that the source's catalogue
+/// `unknown` are fields seen in events: those that the source's catalogue
 /// has become columns, the others are ignored from now on.
 pub async fn prepare(
     connection: &mut PgConnection,
+    identity: (&str, &str),
     work: &SinkWork,
     secrets: &SecretsFolder,
-    partitions: &BTreeMap<String, usize>,
+    topics: &Topics,
     unknown: &UnknownFields,
 ) -> Result<Step, NotReady> {
-    let mut statements = vec![offsets::CREATE_TABLE.to_owned(), dead_letters::CREATE_TABLE.to_owned()];
+    run_ddl(connection, &[offsets::CREATE_TABLE.to_owned(), dead_letters::CREATE_TABLE.to_owned()]).await?;
+    let mut statements = Vec::new();
     let step = match work.postgres.mode {
         WriteMode::Append => {
             let (step, sql) = append_step(&work.postgres)?;
@@ -88,7 +113,11 @@ pub async fn prepare(
                     Some(captured) => captured_table(captured, secrets, &work.postgres).await?,
                     None => declared_table(&topic.name, &work.postgres)?,
                 };
-                table.partitions = partitions.get(&topic.name).copied().unwrap_or(1);
+                let facts = topics.get(&topic.name);
+                table.partitions = facts.map_or(1, |facts| facts.partitions);
+                if let Some(facts) = facts {
+                    refuse_to_start_over(connection, identity, &table.name, &topic.name, &facts.id).await?;
+                }
                 if let Some(fields) = unknown.get(&topic.name) {
                     table.ignored =
                         fields.iter().filter(|field| table.column(field).is_none()).cloned().collect();
@@ -109,6 +138,21 @@ pub async fn prepare(
         }
     }
     Ok(step)
+}
+
+/// An empty mirror with offsets of a full one would lack every row that came before.
+async fn refuse_to_start_over(
+    connection: &mut PgConnection,
+    identity: (&str, &str),
+    table: &str,
+    topic: &str,
+    topic_id: &str,
+) -> Result<(), NotReady> {
+    let is_there = catalogue::table(connection, None, table).await?.is_some();
+    if !is_there && offsets::any(connection, identity, topic_id).await? {
+        return Err(NotReady::Gone { table: table.to_owned(), topic: topic.to_owned() });
+    }
+    Ok(())
 }
 
 fn append_step(sink: &PostgresSink) -> Result<(Step, String), NotReady> {

@@ -3,7 +3,7 @@
 //! Whatever goes wrong with the connection or the fence ends in the same place: all claims are void, the source
 //! claims again and goes on from what the store says. Nothing is repaired in passing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 
 use super::batch::{Chunk, Part, PartitionId, Rows};
+use super::messages::{Command, Event};
 use super::mirror::MirrorRows;
 use super::offsets::{self, Advance, Claim};
 use super::step::Step;
-use super::tables::{self, NotReady, UnknownFields};
+use super::tables::{self, NotReady, Topics, UnknownFields};
 use super::{append, dead_letters, mirror};
 use crate::crash;
 use crate::postgres::connect::connect;
@@ -27,6 +28,8 @@ use crate::service::Progress;
 
 /// How long one flush may take; after that the connection is given up.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(120);
+/// How long connecting and preparing the tables may take, the source's catalogue included.
+const OPEN_DEADLINE: Duration = Duration::from_secs(60);
 /// How long all claims of one command may take.
 const CLAIM_DEADLINE: Duration = Duration::from_secs(60);
 /// How often an idle connection is tried, what that is called, and how long it may take.
@@ -41,66 +44,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SESSION: &str = "SET statement_timeout = '110s'; SET idle_in_transaction_session_timeout = '60s'; \
                        SET synchronous_commit = off";
 
-/// What the source thread asks for. Commands are carried out in order.
-#[derive(Debug)]
-pub enum Command {
-    /// Claim these partitions; the number is the offset to start at where nobody has been yet.
-    Claim {
-        /// The number of the claim.
-        lease: u64,
-        /// The partitions.
-        partitions: Vec<(PartitionId, i64)>,
-    },
-    /// Write a chunk.
-    Flush(Chunk),
-    /// Forget these partitions, and say when everything before is done.
-    Release(Vec<PartitionId>),
-    /// Ask the source's catalogue about fields.
-    LookUp {
-        /// The topic whose event has them.
-        topic: String,
-        /// The fields.
-        fields: BTreeSet<String>,
-    },
-}
-
-/// What the writer answers.
-#[derive(Debug)]
-pub enum Event {
-    /// The tables are there; from now on records are turned into rows by this step.
-    Ready(Arc<Step>),
-    /// A partition is claimed.
-    Claimed {
-        /// The partition.
-        partition: PartitionId,
-        /// The number of the claim.
-        lease: u64,
-        /// Offset to go on from.
-        next_offset: i64,
-    },
-    /// A part is in the store.
-    Flushed {
-        /// The partition.
-        partition: PartitionId,
-        /// Offset after its last record.
-        to: i64,
-    },
-    /// Everything before a release is done.
-    Released,
-    /// All claims are void.
-    Lost {
-        /// Why, for people.
-        error: String,
-    },
-    /// A partition can't go on by itself; its claim is void.
-    Blocked {
-        /// The partition.
-        partition: PartitionId,
-        /// What is wrong.
-        error: String,
-    },
-}
-
 /// The writer of one sink.
 pub struct Writer {
     /// Identity of the Pipeline and of the stage.
@@ -111,8 +54,8 @@ pub struct Writer {
     pub secrets: SecretsFolder,
     /// Counts go here.
     pub progress: Progress,
-    /// Partitions of each topic.
-    pub partitions: BTreeMap<String, usize>,
+    /// What is known of the topics.
+    pub topics: Topics,
     /// Answers.
     pub events: crossbeam_channel::Sender<Event>,
 }
@@ -139,6 +82,8 @@ impl Writer {
         loop {
             match self.open(&unknown).await {
                 Ok(session) => {
+                    self.skip_stale(&mut commands);
+                    self.tell(Event::Ready(session.step.clone()));
                     pause = FIRST_PAUSE;
                     match self.serve(session, &mut commands, &mut unknown).await {
                         Ok(()) => return,
@@ -157,6 +102,16 @@ impl Writer {
     }
 
     async fn open(&self, unknown: &UnknownFields) -> Result<Session, NotReady> {
+        match tokio::time::timeout(OPEN_DEADLINE, self.connect_and_prepare(unknown)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                Err(PostgresError::Deadline { call: "preparing the tables".to_owned(), after: OPEN_DEADLINE }
+                    .into())
+            }
+        }
+    }
+
+    async fn connect_and_prepare(&self, unknown: &UnknownFields) -> Result<Session, NotReady> {
         let (pipeline, stage) = &self.identity;
         let mut connection =
             connect(&self.work.store, &self.secrets, &format!("acequia {pipeline} {stage}")).await?;
@@ -164,11 +119,26 @@ impl Writer {
             .execute(&mut connection)
             .await
             .map_err(PostgresError::during("opening a session"))?;
-        let step =
-            tables::prepare(&mut connection, &self.work, &self.secrets, &self.partitions, unknown).await?;
-        let step = Arc::new(step);
-        self.tell(Event::Ready(step.clone()));
-        Ok(Session { connection, step, claims: HashMap::new() })
+        let step = tables::prepare(
+            &mut connection,
+            self.identity(),
+            &self.work,
+            &self.secrets,
+            &self.topics,
+            unknown,
+        )
+        .await?;
+        Ok(Session { connection, step: Arc::new(step), claims: HashMap::new() })
+    }
+
+    /// What was asked of the connection before this one is void: a claim among it would take a partition from its
+    /// new owner.
+    fn skip_stale(&self, commands: &mut mpsc::Receiver<Command>) {
+        while let Ok(command) = commands.try_recv() {
+            if let Command::Release { number, .. } = command {
+                self.tell(Event::Released { number });
+            }
+        }
     }
 
     async fn serve(
@@ -197,11 +167,11 @@ impl Writer {
                 Command::Flush(chunk) => {
                     within(FLUSH_DEADLINE, "writing a batch", self.flush(&mut session, chunk)).await?;
                 }
-                Command::Release(partitions) => {
+                Command::Release { number, partitions } => {
                     for partition in &partitions {
                         session.claims.remove(partition);
                     }
-                    self.tell(Event::Released);
+                    self.tell(Event::Released { number });
                 }
                 Command::LookUp { topic, fields } => {
                     let names = fields.iter().cloned().collect::<Vec<_>>().join("`, `");
@@ -274,6 +244,8 @@ impl Writer {
             return Ok(Flush::Fenced);
         }
         crash::point("after the guard");
+        // A deferred constraint would fail at COMMIT, where nobody could say which row is at fault.
+        sqlx::raw_sql("SET CONSTRAINTS ALL IMMEDIATE").execute(&mut *transaction).await.map_err(during())?;
         match write_rows(&mut transaction, &session.step, chunk).await {
             Ok(()) => {}
             Err(error)

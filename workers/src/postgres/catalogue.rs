@@ -21,12 +21,14 @@ pub struct CatalogueColumn {
     /// Its name.
     pub name: String,
     /// Its type in PostgreSQL's words. A domain's is that of its base; a type that isn't built in (an enum, an
-    /// extension's) is `text`, which holds any value's text form.
+    /// extension's), a geometric or a bit string type and an array of `bytea` are `text`, which holds any value's
+    /// text form. Generated columns are left out: PostgreSQL doesn't publish them.
     pub type_sql: String,
 }
 
 const COLUMNS: &str = "SELECT a.attname::text,
     CASE WHEN b.typtype = 'b' AND n.nspname = 'pg_catalog' AND (b.typelem = 0 OR b.typlen <> -1 OR e.typtype = 'b')
+        AND b.typcategory NOT IN ('G', 'V') AND b.oid <> 'bytea[]'::regtype
         THEN CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
             ELSE format_type(a.atttypid, a.atttypmod) END
         ELSE 'text' END,
@@ -37,7 +39,7 @@ const COLUMNS: &str = "SELECT a.attname::text,
     JOIN pg_namespace n ON n.oid = b.typnamespace
     LEFT JOIN pg_type e ON e.oid = b.typelem
     LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
-    WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
     ORDER BY a.attnum";
 
 /// Looks a table up, in `schema` or, without one, on the search path; `None` when there is none.

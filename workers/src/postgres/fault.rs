@@ -104,6 +104,8 @@ impl PostgresError {
 fn meaning_of(code: &str) -> Meaning {
     match code {
         "55P03" => Meaning::Locked,
+        // ON CONFLICT met the same key twice: it is in two partitions.
+        "21000" => Meaning::Poison,
         // 53 and 57 are a server that is full, starting or stopping; 40 a conflict; 08 and 58 a broken line or disk.
         _ => match code.get(..2) {
             Some("22" | "23") => Meaning::Poison,

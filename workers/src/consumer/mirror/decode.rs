@@ -19,6 +19,10 @@ use crate::postgres::quote::array_literal;
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
 /// The same in a `bytea` column.
 const UNAVAILABLE_BASE64: &str = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+/// The same in an array of `uuid`: the UUID that is named by it.
+const UNAVAILABLE_UUID: &str = "b68a35a7-17ad-35b3-af2a-ae46edb4545a";
+/// The same in a column of type `hstore`.
+const UNAVAILABLE_HSTORE: &str = r#"{"__debezium_unavailable_value":"__debezium_unavailable_value"}"#;
 
 /// What a record does to its table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +77,15 @@ pub fn decode(table: &MirrorTable, key: Option<&[u8]>, value: &[u8]) -> Result<C
                 .after
                 .filter(|after| after.get() != "null")
                 .ok_or_else(|| Undecodable::Malformed(format!("op `{}` without `after`", envelope.op)))?;
-            put(table, after)
+            put(table, after, envelope.op == "u")
         }
-        "d" => delete(table, key, envelope.before),
+        "d" => delete(table, key, envelope.before).map_err(|undecodable| match undecodable {
+            // Left out, the row would stay in the mirror.
+            Undecodable::Malformed(cause) => {
+                Undecodable::Refused(format!("a delete that names no row: {cause}"))
+            }
+            other => other,
+        }),
         "t" if table.partitions == 1 => Ok(Change::Truncate),
         "t" => Err(Undecodable::Refused(format!(
             "the source table of `{}` was truncated, and the topic has {} partitions, so the truncate has no place among \
@@ -87,21 +97,30 @@ pub fn decode(table: &MirrorTable, key: Option<&[u8]>, value: &[u8]) -> Result<C
     }
 }
 
-fn put(table: &MirrorTable, after: &RawValue) -> Result<Change, Undecodable> {
+fn put(table: &MirrorTable, after: &RawValue, may_leave_out: bool) -> Result<Change, Undecodable> {
     let row = read_row(table, after)?;
-    let key = key_of(table, &row)?;
-    Ok(Change::Put { key, cells: row })
+    if row.leaves_out && !may_leave_out {
+        return Err(Undecodable::Refused(format!(
+            "a row of `{}` got a new key, and the event lacks its large columns that didn't change; set REPLICA \
+             IDENTITY FULL on the source table and take a new snapshot",
+            table.name
+        )));
+    }
+    let key = key_of(table, &row.cells)?;
+    Ok(Change::Put { key, cells: row.cells })
 }
 
 /// The record's key is the row's key, whatever the replica identity; `before` serves where there is none.
 fn delete(table: &MirrorTable, key: Option<&[u8]>, before: Option<&RawValue>) -> Result<Change, Undecodable> {
-    let from_key =
-        key.and_then(|key| std::str::from_utf8(key).ok()).and_then(|text| serde_json::from_str(text).ok());
+    let from_key = key
+        .and_then(|key| std::str::from_utf8(key).ok())
+        .and_then(|text| serde_json::from_str::<&RawValue>(text).ok())
+        .filter(|key| key.get().starts_with('{'));
     let row = from_key
         .or(before.filter(|before| before.get() != "null"))
         .ok_or_else(|| Undecodable::Malformed("a delete without key and `before`".to_owned()))?;
     let row = read_row(table, row)?;
-    Ok(Change::Delete { key: key_of(table, &row)? })
+    Ok(Change::Delete { key: key_of(table, &row.cells)? })
 }
 
 fn key_of(table: &MirrorTable, row: &[Cell]) -> Result<Vec<String>, Undecodable> {
@@ -118,15 +137,21 @@ fn key_of(table: &MirrorTable, row: &[Cell]) -> Result<Vec<String>, Undecodable>
         .collect()
 }
 
-fn read_row(table: &MirrorTable, row: &RawValue) -> Result<Vec<Cell>, Undecodable> {
+fn read_row(table: &MirrorTable, row: &RawValue) -> Result<Row, Undecodable> {
     let mut problem = None;
-    let cells = RowSeed { table, problem: &mut problem }
+    let row = RowSeed { table, problem: &mut problem }
         .deserialize(&mut serde_json::Deserializer::from_str(row.get()))
         .map_err(|error| malformed("the row is no JSON object", &error))?;
     match problem {
         Some(problem) => Err(problem),
-        None => Ok(cells),
+        None => Ok(row),
     }
+}
+
+struct Row {
+    cells: Vec<Cell>,
+    /// The source left out large values that the change didn't touch.
+    leaves_out: bool,
 }
 
 struct RowSeed<'t> {
@@ -135,7 +160,7 @@ struct RowSeed<'t> {
 }
 
 impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
-    type Value = Vec<Cell>;
+    type Value = Row;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -143,7 +168,7 @@ impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
 }
 
 impl<'de> Visitor<'de> for RowSeed<'_> {
-    type Value = Vec<Cell>;
+    type Value = Row;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a row as a JSON object")
@@ -151,6 +176,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut cells = vec![Cell::Unchanged; self.table.columns.len()];
+        let mut leaves_out = false;
         while let Some(field) = map.next_key::<Cow<'de, str>>()? {
             let raw: &'de RawValue = map.next_value()?;
             let Some(index) = self.table.column(&field) else {
@@ -165,6 +191,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             let kind = self.table.columns.get(index).map_or(ColumnKind::Scalar, |column| column.kind);
             match read_cell(kind, raw.get()) {
                 Ok(cell) => {
+                    leaves_out |= cell == Cell::Unchanged;
                     if let Some(place) = cells.get_mut(index) {
                         *place = cell;
                     }
@@ -175,7 +202,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
                 }
             }
         }
-        Ok(cells)
+        Ok(Row { cells, leaves_out })
     }
 }
 
@@ -183,37 +210,54 @@ fn read_cell(kind: ColumnKind, raw: &str) -> Result<Cell, String> {
     if raw == "null" {
         return Ok(Cell::Null);
     }
+    if raw.starts_with('[') {
+        return array_cell(kind, raw);
+    }
     if !raw.starts_with('"') {
-        return match kind {
-            ColumnKind::Array => Ok(array_cell(raw)?),
-            _ => Ok(Cell::Text(raw.to_owned())),
-        };
+        return Ok(Cell::Text(raw.to_owned()));
     }
     let text: String = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-    if text == UNAVAILABLE || (kind == ColumnKind::Bytes && text == UNAVAILABLE_BASE64) {
+    let is_left_out = text == UNAVAILABLE || text == UNAVAILABLE_HSTORE;
+    if is_left_out || (kind == ColumnKind::Bytes && text == UNAVAILABLE_BASE64) {
         return Ok(Cell::Unchanged);
     }
     match kind {
-        ColumnKind::Bytes => {
-            let bytes = STANDARD.decode(&text).map_err(|error| error.to_string())?;
-            Ok(Cell::Text(bytes.iter().fold(String::from("\\x"), |mut hex, byte| {
-                use std::fmt::Write as _;
-                // Writing to a String cannot fail.
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })))
-        }
+        ColumnKind::Bytes => bytes_cell(&text),
         ColumnKind::Scalar | ColumnKind::Array => Ok(Cell::Text(text)),
     }
 }
 
-fn array_cell(raw: &str) -> Result<Cell, String> {
+fn bytes_cell(text: &str) -> Result<Cell, String> {
+    use std::fmt::Write as _;
+
+    let bytes = STANDARD.decode(text).map_err(|error| error.to_string())?;
+    Ok(Cell::Text(bytes.iter().fold(String::from("\\x"), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })))
+}
+
+fn array_cell(kind: ColumnKind, raw: &str) -> Result<Cell, String> {
     let value: serde_json::Value = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-    if value.as_array().is_some_and(|items| items.len() == 1 && items.iter().all(|item| item == UNAVAILABLE))
-    {
+    if is_array_left_out(&value) {
         return Ok(Cell::Unchanged);
     }
-    array_literal(&value).map(Cell::Text).map_err(|error| error.to_string())
+    match kind {
+        ColumnKind::Array => array_literal(&value).map(Cell::Text).map_err(|error| error.to_string()),
+        ColumnKind::Scalar | ColumnKind::Bytes => Ok(Cell::Text(raw.to_owned())),
+    }
+}
+
+/// Arrays of texts hold the placeholder, those of numbers its bytes, those of UUIDs one made of it.
+fn is_array_left_out(value: &serde_json::Value) -> bool {
+    let Some(items) = value.as_array() else { return false };
+    let placeholders = [UNAVAILABLE, UNAVAILABLE_BASE64, UNAVAILABLE_UUID];
+    let is_placeholder =
+        |item: &serde_json::Value| item.as_str().is_some_and(|text| placeholders.contains(&text));
+    let is_byte = |(item, byte): (&serde_json::Value, u8)| item.as_i64() == Some(byte.into());
+    (items.len() == 1 && items.iter().all(is_placeholder))
+        || (items.len() == UNAVAILABLE.len() && items.iter().zip(UNAVAILABLE.bytes()).all(is_byte))
 }
 
 fn malformed(what: &str, error: &dyn std::error::Error) -> Undecodable {
@@ -221,100 +265,4 @@ fn malformed(what: &str, error: &dyn std::error::Error) -> Undecodable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::MirrorColumn;
-    use super::*;
-
-    fn table(partitions: usize) -> MirrorTable {
-        let column = |name: &str, kind| MirrorColumn { name: name.into(), type_sql: "text".into(), kind };
-        MirrorTable::new(
-            "orders".into(),
-            vec![
-                column("id", ColumnKind::Scalar),
-                column("note", ColumnKind::Scalar),
-                column("photo", ColumnKind::Bytes),
-                column("tags", ColumnKind::Array),
-            ],
-            &["id".to_owned()],
-            partitions,
-        )
-    }
-
-    fn text(value: &str) -> Cell {
-        Cell::Text(value.to_owned())
-    }
-
-    fn change(value: &str) -> Result<Change, Undecodable> {
-        decode(&table(3), Some(br#"{"id":7}"#), value.as_bytes())
-    }
-
-    #[test]
-    fn create_read_and_update_put_the_row() {
-        for op in ["c", "r", "u"] {
-            let value = format!(
-                r#"{{"before":null,"after":{{"id":7,"note":"a\"b","photo":"AP8=","tags":["x","y z"]}},"source":{{"lsn":1}},"op":"{op}","ts_ms":1}}"#
-            );
-            let Ok(Change::Put { key, cells }) = change(&value) else { panic!("{op}") };
-            assert_eq!(key, ["7"]);
-            assert_eq!(cells[..3], [text("7"), text("a\"b"), text("\\x00ff")]);
-            assert!(matches!(&cells[3], Cell::Text(array) if array.starts_with('{')));
-        }
-    }
-
-    #[test]
-    fn a_delete_takes_the_key_of_the_record() {
-        let expected = Change::Delete { key: vec!["7".into()] };
-        assert_eq!(change(r#"{"op":"d","before":{"id":7,"note":null},"after":null}"#), Ok(expected.clone()));
-        assert_eq!(change(r#"{"op":"d","before":null,"after":null}"#), Ok(expected.clone()));
-        assert_eq!(decode(&table(3), None, br#"{"op":"d","before":{"id":7}}"#), Ok(expected));
-    }
-
-    #[test]
-    fn a_value_left_out_by_the_source_is_unchanged_and_never_text() {
-        let value = format!(
-            r#"{{"op":"u","after":{{"id":7,"note":"{UNAVAILABLE}","photo":"{UNAVAILABLE_BASE64}","tags":["{UNAVAILABLE}"]}}}}"#
-        );
-        let Ok(Change::Put { cells, .. }) = change(&value) else { panic!("not a put") };
-        assert_eq!(cells[1..], [Cell::Unchanged, Cell::Unchanged, Cell::Unchanged]);
-    }
-
-    #[test]
-    fn a_null_is_not_unchanged_and_a_missing_field_is() {
-        let Ok(Change::Put { cells, .. }) = change(r#"{"op":"c","after":{"id":7,"note":null}}"#) else {
-            panic!("not a put")
-        };
-        assert_eq!(cells[1..], [Cell::Null, Cell::Unchanged, Cell::Unchanged]);
-    }
-
-    #[test]
-    fn what_is_no_change_event_is_malformed() {
-        for value in [
-            "",
-            "{",
-            "[]",
-            "1",
-            r#"{"op":"c"}"#,
-            r#"{"op":"x","after":{}}"#,
-            r#"{"op":"c","after":{"id":null}}"#,
-        ] {
-            assert!(matches!(change(value), Err(Undecodable::Malformed(_))), "{value}");
-        }
-        assert!(matches!(decode(&table(1), None, b"\xff"), Err(Undecodable::Malformed(_))));
-    }
-
-    #[test]
-    fn a_new_column_asks_for_the_catalogue() {
-        let value = r#"{"op":"c","after":{"id":7,"colour":"red"}}"#;
-        assert_eq!(change(value), Err(Undecodable::UnknownFields(["colour".to_owned()].into())));
-        let mut known = table(3);
-        known.ignored.insert("colour".into());
-        assert!(decode(&known, None, value.as_bytes()).is_ok());
-    }
-
-    #[test]
-    fn a_truncate_is_refused_above_one_partition() {
-        let value = br#"{"op":"t","before":null,"after":null}"#;
-        assert!(matches!(decode(&table(3), None, value), Err(Undecodable::Refused(_))));
-        assert_eq!(decode(&table(1), None, value), Ok(Change::Truncate));
-    }
-}
+mod tests;

@@ -127,8 +127,9 @@ async fn copy_and_put(
     // A hash, because a long name with a prefix would be cut, and two tables could share one.
     let staging = identifier(&format!("acequia_staging_{}", config_hash(&table.name)));
     let columns = table.columns.iter().map(|column| identifier(&column.name)).collect::<Vec<_>>().join(", ");
-    let create =
-        format!("CREATE TEMPORARY TABLE IF NOT EXISTS {staging} (LIKE {target}) ON COMMIT DELETE ROWS");
+    let create = format!(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {target} WITH NO DATA"
+    );
     execute(connection, create, Vec::new()).await?;
     let mut copy = connection.copy_in_raw(&format!("COPY {staging} ({columns}) FROM STDIN")).await?;
     copy.send(copy_text(rows).into_bytes()).await?;

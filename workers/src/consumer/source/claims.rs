@@ -10,12 +10,14 @@ use acequia_kafka::error::KafkaError;
 use super::{BLOCKED_FOR, Reader};
 use crate::consumer::assignment::Phase;
 use crate::consumer::batch::PartitionId;
-use crate::consumer::writer::Command;
+use crate::consumer::messages::Command;
 
 /// How long Kafka may take to answer a question about topics and partitions.
 const ASK_DEADLINE: Duration = Duration::from_secs(5);
 /// Pause before claims are tried again.
 const CLAIM_PAUSE: Duration = Duration::from_millis(500);
+/// When a partition whose leader doesn't answer is tried again.
+const LEADERLESS_FOR: Duration = Duration::from_secs(5);
 /// How often lag and state are told, and offsets committed.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -44,12 +46,24 @@ impl Reader {
             self.unidentified.iter().map(|at| at.topic.to_string()).chain(known).collect();
         let topics =
             self.source.admin.describe_topics(&names.into_iter().collect::<Vec<_>>(), ASK_DEADLINE)?;
+        for (name, topic) in &topics {
+            if self.source.topics.get(name).is_some_and(|known| known.partitions != topic.partitions.len()) {
+                tracing::info!(topic = name, "the number of partitions has changed: starting anew");
+                self.topics_changed = true;
+            }
+        }
         let ids: BTreeMap<String, Arc<str>> =
             topics.into_iter().map(|(name, topic)| (name, topic.id.to_string().into())).collect();
-        // A topic that is gone gets its partitions taken away by the group.
         for TopicPartition { topic, partition } in std::mem::take(&mut self.unidentified) {
-            if let Some(topic_id) = ids.get(&*topic) {
-                self.assignment.add(PartitionId { topic, topic_id: topic_id.clone(), partition });
+            match ids.get(&*topic) {
+                Some(topic_id) => {
+                    self.assignment.add(PartitionId { topic, topic_id: topic_id.clone(), partition });
+                }
+                // Not seen by the broker that answered, or gone: then the group takes it away.
+                None => {
+                    self.unidentified.push(TopicPartition { topic, partition });
+                    self.claim_after = now + CLAIM_PAUSE;
+                }
             }
         }
         for PartitionId { topic, topic_id, partition } in claimable {
@@ -72,9 +86,17 @@ impl Reader {
         let mut claims = Vec::with_capacity(partitions.len());
         let mut logs = Vec::with_capacity(partitions.len());
         for id in partitions {
-            let log = self.source.consumer.query_watermarks(&id.topic, id.partition, ASK_DEADLINE)?;
-            claims.push((id, log.low));
-            logs.push(log);
+            match self.source.consumer.query_watermarks(&id.topic, id.partition, ASK_DEADLINE) {
+                Ok(log) => {
+                    claims.push((id, log.low));
+                    logs.push(log);
+                }
+                // A partition without a leader must not hold up the others.
+                Err(error) => self.block(&id, LEADERLESS_FOR, error.to_string())?,
+            }
+        }
+        if claims.is_empty() {
+            return Ok(());
         }
         for ((id, _), log) in claims.iter().zip(logs) {
             if let Some(owned) = self.assignment.get_mut(&id.topic, id.partition) {
@@ -122,9 +144,12 @@ impl Reader {
             return;
         }
         self.report_after = now + REPORT_EVERY;
-        if self.troubles.kafka_in_doubt() && self.source.admin.list_topics(ASK_DEADLINE / 5).is_ok() {
-            // Whoever answers is reachable; a topic that is missing will be told again.
-            self.troubles.kafka_answers(now);
+        if self.troubles.kafka_in_doubt() {
+            match self.source.admin.list_topics(ASK_DEADLINE / 5) {
+                // Whoever answers is reachable; a topic that is missing will be told again.
+                Ok(_) => self.troubles.kafka_answers(now),
+                Err(error) => self.troubles.kafka_failed(error.to_string(), now),
+            }
         }
         if self.joined {
             self.source.progress.set_lag(self.lag());

@@ -15,8 +15,9 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::assignment::{Assignment, Phase};
 use super::batch::PartitionId;
+use super::messages::{Command, Event};
 use super::step::{Halt, Step};
-use super::writer::{Command, Event};
+use super::tables::Topics;
 use crate::service::Progress;
 use crate::stop::Stop;
 use pending::Pending;
@@ -39,6 +40,8 @@ pub struct Source {
     pub consumer: BatchConsumer,
     /// For topic ids.
     pub admin: Admin,
+    /// What was known of the topics when the worker began.
+    pub topics: Topics,
     /// To the writer.
     pub commands: mpsc::Sender<Command>,
     /// From the writer.
@@ -59,8 +62,12 @@ struct Reader {
     pending: Pending,
     troubles: Troubles,
     paused: bool,
-    released: bool,
+    /// The release that was asked for last, and the one that was answered last.
+    release_number: u64,
+    released: u64,
     joined: bool,
+    /// A topic has other partitions than when the worker began: it ends, and is started anew.
+    topics_changed: bool,
     claim_after: Instant,
     report_after: Instant,
 }
@@ -76,12 +83,14 @@ pub fn read(source: Source) -> Result<(), KafkaError> {
         pending: Pending::default(),
         troubles: Troubles::default(),
         paused: false,
-        released: false,
+        release_number: 0,
+        released: 0,
         joined: false,
+        topics_changed: false,
         claim_after: now,
         report_after: now,
     };
-    while !reader.source.stop.is_requested() {
+    while !reader.source.stop.is_requested() && !reader.topics_changed {
         reader.turn()?;
     }
     reader.finish()
@@ -95,11 +104,7 @@ impl Reader {
         self.claim_what_is_unclaimed();
         let Polled { rebalance, records, ends, faults } = self.source.consumer.poll(POLL_RECORDS, POLL_WAIT);
         let halts = self.take(records);
-        for Position { topic, partition, offset } in ends {
-            if let Some(owned) = self.assignment.get_mut(&topic, partition) {
-                self.pending.end(owned, offset);
-            }
-        }
+        self.end(ends, &halts);
         for change in rebalance {
             self.on_rebalance(change)?;
         }
@@ -111,6 +116,18 @@ impl Reader {
         self.send_what_is_due()?;
         self.report();
         Ok(())
+    }
+
+    /// Notes the partitions whose log was read to its end. In a halted one it was read, but not taken.
+    fn end(&mut self, ends: Vec<Position>, halts: &[(TopicPartition, Halt)]) {
+        let Some(step) = self.step.clone() else { return };
+        for end in ends {
+            let (offset, at) = (end.offset, at(end));
+            let is_halted = halts.iter().any(|(halted, _)| *halted == at);
+            if !is_halted && let Some(owned) = self.assignment.get_mut(&at.topic, at.partition) {
+                self.pending.end(&step, owned, offset, Instant::now());
+            }
+        }
     }
 
     /// Turns records into rows; returns the partitions that can't go on.
@@ -146,16 +163,12 @@ impl Reader {
                     owned.flushed = Some(to);
                 }
             }
-            Event::Released => self.released = true,
+            Event::Released { number } => self.released = self.released.max(number),
             Event::Lost { error } => {
                 tracing::warn!(error, "claims are void");
                 self.troubles.store_failed(error);
                 self.step = None;
-                self.pending.clear();
-                self.assignment.forget_claims();
-                let held: Vec<_> = self.source.consumer.assignment().into_iter().map(at).collect();
-                self.source.consumer.unassign(&held)?;
-                self.paused = false;
+                self.void_claims()?;
             }
             Event::Blocked { partition, error } => self.block(&partition, BLOCKED_FOR, error)?,
         }
@@ -163,11 +176,11 @@ impl Reader {
     }
 
     fn on_rebalance(&mut self, change: Rebalance) -> Result<(), KafkaError> {
-        self.joined = true;
-        self.troubles.kafka_works();
         match change {
             Rebalance::Assigned(partitions) => {
                 tracing::info!(?partitions, "partitions assigned");
+                self.joined = true;
+                self.troubles.kafka_works();
                 self.unidentified.extend(partitions);
                 // The group must not wait for the store; partitions are added as they are claimed.
                 self.source.consumer.assign(&[])
@@ -180,6 +193,10 @@ impl Reader {
             }
             Rebalance::Lost(partitions) => {
                 tracing::warn!(?partitions, "partitions lost");
+                self.joined = false;
+                self.source.progress.set_lag(None);
+                let error = "this worker's partitions went to others, or Kafka can't be reached; it joins its group again";
+                self.troubles.kafka_failed(error.to_owned(), Instant::now());
                 self.forget(&partitions);
                 self.source.consumer.unassign(&partitions)
             }
@@ -204,13 +221,14 @@ impl Reader {
             .filter(|owned| partitions.contains(&owned.topic_partition()))
             .map(|owned| owned.id.clone())
             .collect();
-        self.released = false;
-        let mut unsent = vec![Command::Release(ids)];
+        self.release_number += 1;
+        let number = self.release_number;
+        let mut unsent = vec![Command::Release { number, partitions: ids }];
         if !chunk.is_empty() {
             self.mark_sent(&chunk);
             unsent.push(Command::Flush(chunk));
         }
-        while Instant::now() < deadline && !self.released {
+        while Instant::now() < deadline && self.released < number {
             if let Some(command) = unsent.pop()
                 && let Err(TrySendError::Full(command)) = self.source.commands.try_send(command)
             {
@@ -219,12 +237,24 @@ impl Reader {
             if let Ok(event) = self.source.events.recv_timeout(POLL_WAIT) {
                 if matches!(event, Event::Lost { .. }) {
                     unsent.clear();
-                    self.released = true;
+                    self.released = number;
                 }
                 self.on_event(event)?;
             }
         }
+        if unsent.iter().any(|command| matches!(command, Command::Flush(_))) {
+            // Its records are gone from here: the partitions that stay go on from what the store has.
+            self.void_claims()?;
+        }
         Ok(())
+    }
+
+    fn void_claims(&mut self) -> Result<(), KafkaError> {
+        self.pending.clear();
+        self.assignment.forget_claims();
+        let held: Vec<_> = self.source.consumer.assignment().into_iter().map(at).collect();
+        self.paused = false;
+        self.source.consumer.unassign(&held)
     }
 
     fn on_halt(&mut self, at: &TopicPartition, halt: Halt) -> Result<(), KafkaError> {

@@ -6,8 +6,8 @@ use acequia_kafka::consumer::PartitionRecords;
 
 use crate::consumer::append::Origin;
 use crate::consumer::assignment::{Owned, Phase};
-use crate::consumer::batch::{Chunk, Part};
-use crate::consumer::step::{Halt, Step, size_bytes};
+use crate::consumer::batch::{Chunk, Part, PartitionId, Rows};
+use crate::consumer::step::{Halt, Step};
 use crate::record::RecordView;
 
 /// Records after which a chunk is sent.
@@ -35,43 +35,39 @@ impl Pending {
         (now, now_ms): (Instant, i64),
     ) -> Result<(), Halt> {
         let Phase::Reading { lease, next, sent, .. } = &mut owned.phase else { return Ok(()) };
-        let index = match self.chunk.parts.iter().position(|part| part.partition == owned.id) {
-            Some(index) => index,
-            None => {
-                self.chunk.parts.push(Part {
-                    partition: owned.id.clone(),
-                    lease: *lease,
-                    from: *sent,
-                    to: *sent,
-                    records: 0,
-                    rows: step.empty_rows(),
-                    rejected: Vec::new(),
-                });
-                self.chunk.parts.len() - 1
-            }
-        };
-        let Some(part) = self.chunk.parts.get_mut(index) else { return Ok(()) };
-        let (bytes_before, records_before) = (size_bytes(&part.rows), part.records);
-        let halt = take_all(step, part, &batch, self.chunk.batches.len() as u32, *next, now_ms);
+        let batch_index = self.chunk.batches.len() as u32;
+        let part = part_of(&mut self.chunk, step, &owned.id, *lease, *sent);
+        let (bytes_before, records_before) = (part.size_bytes(), part.records);
+        let halt = take_all(step, part, &batch, batch_index, *next, now_ms);
         if halt.is_ok() {
             part.to = batch.next_offset().unwrap_or(part.to).max(part.to);
         }
         self.records += part.records - records_before;
-        self.chunk.size_bytes += size_bytes(&part.rows).saturating_sub(bytes_before);
+        let mut grown = part.size_bytes().saturating_sub(bytes_before);
         *next = (*next).max(part.to);
         owned.has_pending = true;
-        self.chunk.batches.push(batch);
         self.since.get_or_insert(now);
+        if matches!(part.rows, Rows::Append(_)) {
+            // Kept for the bytes of dead letters; a few small columns of large records hold it all.
+            grown = grown.max(batch.payload_bytes());
+            self.chunk.batches.push(batch);
+        }
+        self.chunk.size_bytes += grown;
         halt
     }
 
-    /// The log of a partition was read up to `offset`: its part, if there is one, ends there.
-    pub fn end(&mut self, owned: &mut Owned, offset: i64) {
-        let Phase::Reading { next, .. } = &mut owned.phase else { return };
-        *next = (*next).max(offset);
-        if let Some(part) = self.chunk.parts.iter_mut().find(|part| part.partition == owned.id) {
-            part.to = part.to.max(offset);
+    /// The log of a partition was read up to `offset`, beyond transaction markers: its part ends there. The store has
+    /// to know it too, or the partition would seem to have lost records once retention has emptied the log.
+    pub fn end(&mut self, step: &Step, owned: &mut Owned, offset: i64, now: Instant) {
+        let Phase::Reading { lease, next, sent, .. } = &mut owned.phase else { return };
+        if offset <= *next && !owned.has_pending && *next == *sent {
+            return;
         }
+        *next = (*next).max(offset);
+        let part = part_of(&mut self.chunk, step, &owned.id, *lease, *sent);
+        part.to = part.to.max(offset);
+        owned.has_pending = true;
+        self.since.get_or_insert(now);
     }
 
     /// Nothing more should be added.
@@ -105,6 +101,23 @@ impl Pending {
     pub fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// The part of a partition in the chunk; a new one begins where the one before ended.
+fn part_of<'c>(chunk: &'c mut Chunk, step: &Step, id: &PartitionId, lease: u64, sent: i64) -> &'c mut Part {
+    let index = chunk.parts.iter().position(|part| part.partition == *id).unwrap_or(chunk.parts.len());
+    if index == chunk.parts.len() {
+        chunk.parts.push(Part {
+            partition: id.clone(),
+            lease,
+            from: sent,
+            to: sent,
+            records: 0,
+            rows: step.empty_rows(),
+            rejected: Vec::new(),
+        });
+    }
+    &mut chunk.parts[index]
 }
 
 fn take_all(
