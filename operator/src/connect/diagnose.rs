@@ -115,3 +115,19 @@ async fn log_in(client: &Client, config: &BTreeMap<String, String>) -> Option<To
     };
     Some(Told::Wrong(explain(&complaint, config)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_login_is_a_verdict_only_after_one_that_was_not_well() {
+        let (logins, config) = (Logins::default(), BTreeMap::new());
+        assert!(!logins.seems_away("a", &config), "the first");
+        logins.keep("a", &config, Told::Slow);
+        assert!(logins.recent("a", &config).is_none(), "it is tried again at the next look");
+        assert!(logins.seems_away("a", &config) && !logins.seems_away("b", &config));
+        logins.keep("a", &config, Told::Well);
+        assert!(!logins.seems_away("a", &config));
+    }
+}
