@@ -19,7 +19,9 @@ pub enum KafkaError {
         reason: String,
     },
     /// No broker could be reached.
-    #[error("{call}: no broker of {address} can be reached; start one, or correct bootstrapServers: {reason}")]
+    #[error(
+        "{call}: no broker of {address} can be reached; start one, or correct bootstrapServers: {reason}"
+    )]
     Unreachable {
         /// The call.
         call: &'static str,

@@ -25,7 +25,9 @@ pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     // A test is target/<profile>/deps/<test>, a binary is target/<profile>/<binary>.
     let found = test.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("no {name} beside {}: run `cargo build --workspace --bins` first", test.display()))
+    found.unwrap_or_else(|| {
+        panic!("no {name} beside {}: run `cargo build --workspace --bins` first", test.display())
+    })
 }
 
 impl Process {

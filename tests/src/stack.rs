@@ -43,11 +43,10 @@ impl Stack {
     /// # Panics
     /// When there is none.
     pub fn brought_up() -> Self {
-        let folder = std::env::var_os("ACEQUIA_STACK_DIR").map_or_else(
-            || std::env::temp_dir().join("acequia-stack"),
-            PathBuf::from,
-        );
-        let addresses = std::fs::read_to_string(folder.join("addresses.yaml")).expect("addresses.yaml of the stack");
+        let folder = std::env::var_os("ACEQUIA_STACK_DIR")
+            .map_or_else(|| std::env::temp_dir().join("acequia-stack"), PathBuf::from);
+        let addresses =
+            std::fs::read_to_string(folder.join("addresses.yaml")).expect("addresses.yaml of the stack");
         let addresses = serde_yaml::from_str(&addresses).expect("addresses.yaml of the stack");
         Self { folder, addresses }
     }
@@ -111,7 +110,8 @@ impl Stack {
     /// When Kafka refuses.
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let admin = Admin::connect(&self.kafka(), "acequia tests").expect("an admin client");
-        let topic = NewTopic { name: name.to_owned(), partitions, replication_factor: -1, config: BTreeMap::new() };
+        let topic =
+            NewTopic { name: name.to_owned(), partitions, replication_factor: -1, config: BTreeMap::new() };
         let answers = admin.create_topics(&[topic], false, KAFKA_DEADLINE).expect("Kafka answers");
         for (name, answer) in answers {
             answer.unwrap_or_else(|error| panic!("topic {name}: {error}"));
@@ -126,7 +126,9 @@ impl Stack {
         let producer =
             Producer::connect(&self.kafka(), &ProducerSettings::new("acequia tests")).expect("a producer");
         for (partition, key, value) in records {
-            producer.send(topic, Some(*partition), key.as_deref(), value.as_deref()).expect("a record is queued");
+            producer
+                .send(topic, Some(*partition), key.as_deref(), value.as_deref())
+                .expect("a record is queued");
         }
         producer.flush(KAFKA_DEADLINE).expect("records are acknowledged");
         assert!(producer.take_undelivered().is_empty(), "records of {topic} weren't delivered");
@@ -157,6 +159,7 @@ fn run(script: &str, arguments: &[&str]) {
 
 /// A name that no other test run has: topics and tables outlive a test.
 pub fn unique(prefix: &str) -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
     format!("{prefix}_{:x}", since.as_micros())
 }

@@ -42,7 +42,10 @@ impl Sink {
             kafka: Kafka { bootstrap_servers: stack.address("kafka:9092").to_owned(), tls: None, sasl: None },
             work: Work::Sink(SinkWork {
                 group: format!("acequia.test.{name}"),
-                topics: topics.iter().map(|topic| SinkTopic { name: (*topic).to_owned(), captured: None }).collect(),
+                topics: topics
+                    .iter()
+                    .map(|topic| SinkTopic { name: (*topic).to_owned(), captured: None })
+                    .collect(),
                 store: stack.store("dwh_db"),
                 postgres,
             }),
@@ -72,7 +75,10 @@ impl Sink {
             .arg("--address-file")
             .arg(&address_file)
             .envs(environment.iter().copied());
-        Worker { process: Process::start(&mut command, &self.folder.join(format!("{instance}.log"))), address_file }
+        Worker {
+            process: Process::start(&mut command, &self.folder.join(format!("{instance}.log"))),
+            address_file,
+        }
     }
 }
 
@@ -86,7 +92,8 @@ impl Worker {
 
     /// Waits until it has read everything.
     pub fn wait_for_no_lag(&self, deadline: Duration) -> StageReport {
-        let reached = |report: &Option<StageReport>| report.as_ref().is_some_and(|report| report.lag == Some(0));
+        let reached =
+            |report: &Option<StageReport>| report.as_ref().is_some_and(|report| report.lag == Some(0));
         wait::until("the sink has no lag", deadline, || self.report(), reached).expect("a report")
     }
 }

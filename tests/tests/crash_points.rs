@@ -141,8 +141,9 @@ fn mirror_ends_alike_wherever_it_is_killed() {
             records.push((id % PARTITIONS, key, None));
             expected.remove(&id);
         } else {
-            let value =
-                format!(r#"{{"before":null,"after":{{"id":{id},"note":"s{step}","price":"{step}.50"}},"op":"u"}}"#);
+            let value = format!(
+                r#"{{"before":null,"after":{{"id":{id},"note":"s{step}","price":"{step}.50"}},"op":"u"}}"#
+            );
             records.push((id % PARTITIONS, key, Some(value.into_bytes())));
             expected.insert(id, step);
         }

@@ -35,7 +35,11 @@ fn the_commands_of_the_readme_run_in_their_order() {
     for line in commands {
         let started = Instant::now();
         let takes_state = [" run ", " status", " delete "].iter().any(|word| line.contains(word));
-        let state = if takes_state { format!(" --state {}", folder.path().join("state").display()) } else { String::new() };
+        let state = if takes_state {
+            format!(" --state {}", folder.path().join("state").display())
+        } else {
+            String::new()
+        };
         let output = Command::new("bash")
             .args(["-c", &format!("{line}{state}")])
             .current_dir(root())
@@ -45,7 +49,8 @@ fn the_commands_of_the_readme_run_in_their_order() {
             .unwrap();
         // `plan` says by 2 that there is something to change, as there is at this point.
         let expected = if line.starts_with("acequia plan") { 2 } else { 0 };
-        let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (printed, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(expected), "{line}\n{printed}\n{errors}");
         println!("{:6.1} s  {line}", started.elapsed().as_secs_f64());
     }
@@ -57,6 +62,9 @@ fn the_make_targets_of_the_readme_exist() {
     let targets = targets();
     assert!(targets.len() >= 6, "{targets:?}");
     for target in targets {
-        assert!(makefile.contains(&format!("\n{target}:")), "the README names `make {target}`, the Makefile doesn't");
+        assert!(
+            makefile.contains(&format!("\n{target}:")),
+            "the README names `make {target}`, the Makefile doesn't"
+        );
     }
 }

@@ -76,24 +76,30 @@ fn a_worker_frozen_inside_copy_is_replaced_and_changes_nothing_when_it_wakes() {
 
     let other = sink.start("other", &[]);
     other.wait_for_no_lag(DEADLINE);
-    let offsets = format!(
-        "SELECT partition, next_offset FROM acequia_offsets WHERE pipeline = '{}'",
-        sink.pipeline()
-    );
+    let offsets =
+        format!("SELECT partition, next_offset FROM acequia_offsets WHERE pipeline = '{}'", sink.pipeline());
     let reached = dwh.rows(&offsets);
 
     frozen.process.signal("CONT");
     // It is at work again, without a partition, once it has heard from the group.
-    until("the woken worker knows it lost its partition", DEADLINE, || frozen.report(), |report| {
-        report.as_ref().is_some_and(|report| report.lag == Some(0))
-    });
+    until(
+        "the woken worker knows it lost its partition",
+        DEADLINE,
+        || frozen.report(),
+        |report| report.as_ref().is_some_and(|report| report.lag == Some(0)),
+    );
     assert_eq!(dwh.rows(&offsets), reached);
     let more: Vec<_> = (RECORDS..RECORDS + 100)
         .map(|id| (0, None, Some(format!(r#"{{"id":{id},"filler":""}}"#).into_bytes())))
         .collect();
     stack.produce(&name, &more);
     let count = format!("SELECT count(*) FROM \"{name}\"");
-    until("what comes after is written", DEADLINE, || dwh.number(&count), |count| *count as usize >= RECORDS + 100);
+    until(
+        "what comes after is written",
+        DEADLINE,
+        || dwh.number(&count),
+        |count| *count as usize >= RECORDS + 100,
+    );
 
     let ids = dwh.rows(&format!("SELECT id FROM \"{name}\""));
     let expected: Vec<_> = (0..RECORDS + 100).map(|id| vec![Some(format!(r#"{{"id":{id}}}"#))]).collect();
