@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_middle_is_the_middle() {
-        assert_eq!(spread(vec![3.0, 1.0, 2.0]), [1.0, 2.0, 3.0]);
-        assert_eq!(spread(vec![5.0]), [5.0; 3]);
+        assert_eq!(spread(vec![3.0, 1.0, 2.0]).map(f64::to_bits), [1.0, 2.0, 3.0].map(f64::to_bits));
+        assert_eq!(spread(vec![5.0]).map(f64::to_bits), [5.0; 3].map(f64::to_bits));
     }
 }
