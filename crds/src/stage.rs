@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::aggregation::Aggregation;
 use crate::pipeline::generator::Generator;
 use crate::pipeline::kafka::Kafka;
 use crate::pipeline::sink::PostgresSink;
-use crate::pipeline::store::Postgres;
+use crate::pipeline::store::{Postgres, Store};
 
 /// The whole of a worker's configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub enum Work {
     Generator(GeneratorWork),
     /// Moves topics into a store.
     Sink(SinkWork),
+    /// Folds topics into measures.
+    Aggregation(AggregationWork),
     /// Drops a replication slot and a publication, once, and exits.
     SlotRelease(SlotRelease),
 }
@@ -86,6 +89,39 @@ pub struct CapturedTable {
     pub schema: String,
     /// Its name.
     pub table: String,
+}
+
+/// The work of an aggregation: both of its steps, which every process of the stage does.
+///
+/// Step one (*combine*) reads `from` and writes partial values; step two (*merge*) reads those and writes the outputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AggregationWork {
+    /// The aggregation as the manifest has it, but without `workers`, and with the `format` of each lookup filled in.
+    pub aggregation: Aggregation,
+    /// Hash of what the aggregation means. Part of the names of the groups and topics below, so that an edit that
+    /// changes the meaning starts from the log's beginning with state of its own.
+    pub incarnation: String,
+    /// The consumer group that reads `from`.
+    pub combine_group: String,
+    /// The consumer group that reads `partials_topic`.
+    pub merge_group: String,
+    /// Partial values and watermarks, from step one to step two. A group's are all in one partition.
+    pub partials_topic: String,
+    /// Changelog of step two, compacted; as many partitions as `partials_topic`.
+    pub state_topic: String,
+    /// Changelog of what each row of a table contributed, compacted; only for `format: debezium` and `latestBy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_topic: Option<String>,
+    /// Where records go that came too late; none for a global window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_topic: Option<String>,
+    /// Where records go that can't be read, with origin and cause.
+    pub dead_letter_topic: String,
+    /// The stores that the outputs name.
+    pub stores: BTreeMap<String, Store>,
+    /// Bytes of state after which the stage pauses instead of being killed.
+    pub state_limit_bytes: u64,
 }
 
 /// A replication slot and a publication that nobody reads any more.

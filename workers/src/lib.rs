@@ -4,6 +4,7 @@
 //! that carries them out. What the roles share is small: how a process is told its work ([`command`]), how it
 //! speaks of itself ([`service`]), how it is stopped ([`stop`]), where it may be made to crash ([`crash`]).
 
+pub mod aggregator;
 pub mod command;
 pub mod consumer;
 pub mod crash;

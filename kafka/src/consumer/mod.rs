@@ -55,8 +55,9 @@ impl Position {
 /// A change of what this member of the group owns. The group waits for the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rebalance {
-    /// These partitions are ours from now on. Answer with [`BatchConsumer::assign`], once, for those that could be
-    /// claimed (none: an empty slice).
+    /// These partitions are ours from now on; none, when the group has more members than partitions or a rebalance
+    /// changed nothing here. Answer with [`BatchConsumer::assign`], once, for those that could be claimed (none: an
+    /// empty slice).
     Assigned(Vec<TopicPartition>),
     /// These partitions go to another member. Finish or drop what is in hand, then answer with
     /// [`BatchConsumer::unassign`] for all of them.

@@ -163,8 +163,9 @@ unsafe extern "C" fn on_rebalance(
     // SAFETY: called from a poll, while the client is alive; the list belongs to librdkafka and lives for the call.
     let (inbox, elements) = unsafe { (inbox_of(opaque), partition_list::read(partitions)) };
     let assigned = error as i32 == code::ASSIGN_PARTITIONS;
-    // An empty change needs no decision, but it needs an answer, or the group would wait for ever.
-    if elements.is_empty() || inbox.closing.load(Ordering::Acquire) {
+    // Taking nothing away needs no decision, but it needs an answer, or the group would wait for ever. An empty
+    // assignment is handed over: by it a member that gets no partition learns that it has joined.
+    if (elements.is_empty() && !assigned) || inbox.closing.load(Ordering::Acquire) {
         // SAFETY: both calls are meant for this callback.
         unsafe { answer(rk, assigned, partitions) };
         return;

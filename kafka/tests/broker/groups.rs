@@ -170,6 +170,25 @@ fn a_second_static_member_with_the_same_id_fences_the_first() {
 }
 
 #[test]
+fn a_member_that_gets_no_partition_hears_that_it_has_joined() {
+    let Some(broker) = broker() else { return };
+    let (topic, database) = (broker.topic("spare", 1, &[]), Database::default());
+    let settings = settings(&unique("group"), &[&topic]);
+    let mut first = Member::join(&broker.connection, &settings, &database);
+    step_until("the partition", &mut [&mut first], |members| !members[0].partitions().is_empty());
+    let mut spare = Member::join(&broker.connection, &settings, &database);
+    step_until("the spare member to hear of its group", &mut [&mut first, &mut spare], |members| {
+        members[1].rebalances.contains(&Rebalance::Assigned(Vec::new()))
+    });
+    assert!(spare.partitions().is_empty());
+    first.consumer.close(DEADLINE).unwrap();
+    step_until("the partition of the one that left", &mut [&mut spare], |members| {
+        !members[0].partitions().is_empty()
+    });
+    broker.delete(&[&topic]);
+}
+
+#[test]
 fn an_end_behind_transaction_markers_is_reported() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("markers", 1, &[]);
