@@ -272,6 +272,7 @@ pub(crate) fn replica() -> ObservedReplica {
         dead_letters: 0,
         config_hash: "v1".into(),
         setup_done: true,
+        aggregation: None,
     };
     ObservedReplica {
         state: ReplicaState::Running,

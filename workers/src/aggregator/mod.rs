@@ -5,5 +5,11 @@
 //! partitions, keeps their values in a compacted changelog, and writes absolute values of committed state to the
 //! outputs.
 
+mod codec;
+pub mod combine;
 pub mod measure;
+pub mod merge;
 pub mod output;
+pub mod partial;
+pub mod record;
+pub mod window;

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use acequia_crds::expression::{Expression, Form, Literal};
 
-pub use decimal::{DecimalError, parse as parse_decimal};
+pub use decimal::{DecimalError, add as add_decimal, divide as divide_decimal, parse as parse_decimal};
 pub use fields::{FieldPaths, FieldSpans, Fields};
 use interpreter::{Decoded, Interpreted, decode, decode_tree};
 use predicate::Condition;
