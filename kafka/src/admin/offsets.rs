@@ -137,7 +137,7 @@ impl Admin {
         elements: Vec<partition_list::Element>,
     ) -> Result<BTreeMap<(String, i32), i64>> {
         let mut offsets = BTreeMap::new();
-        for partition_list::Element { topic, partition, offset, error } in elements {
+        for partition_list::Element { topic, partition, offset, error, .. } in elements {
             if error != 0 {
                 return Err(self.call(call).failed(error, format!("{topic} [{partition}] has no offset")));
             }
