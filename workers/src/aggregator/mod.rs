@@ -7,9 +7,15 @@
 
 mod codec;
 pub mod combine;
+mod health;
 pub mod measure;
+mod member;
 pub mod merge;
 pub mod output;
 pub mod partial;
 pub mod record;
+mod run;
+mod transaction;
 pub mod window;
+
+pub use run::{AggregatorError, run};

@@ -78,6 +78,14 @@ pub struct Writes {
     pub marks: Vec<Mark>,
 }
 
+impl Writes {
+    /// Nothing to write.
+    pub fn is_empty(&self) -> bool {
+        let Self { partials, rows, late, dead_letters, marks } = self;
+        partials.is_empty() && rows.is_empty() && late.is_empty() && dead_letters.is_empty() && marks.is_empty()
+    }
+}
+
 /// What is known of a source partition when its reading begins.
 #[derive(Debug, Default)]
 pub struct Known {

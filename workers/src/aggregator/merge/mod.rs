@@ -2,4 +2,5 @@
 
 pub mod dirty;
 pub mod header;
+pub mod run;
 pub mod state;
