@@ -7,3 +7,5 @@
 
 pub mod measure;
 pub mod output;
+pub mod record;
+pub mod window;
