@@ -13,6 +13,7 @@
 )]
 
 pub mod acequia;
+pub mod aggregation;
 pub mod census;
 pub mod check;
 pub mod database;

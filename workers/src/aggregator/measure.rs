@@ -290,7 +290,8 @@ impl Total {
             Self::Avg(sum, count) => Some(divide_decimal(*sum, (*count).into()).ok()?.normalize()),
             Self::Extreme(extreme) => extreme.map(|value| value.normalize()),
             Self::Values(values) => {
-                let mut there = values.iter().filter(|(_, times)| **times > 0).map(|(value, _)| value.normalize());
+                let mut there =
+                    values.iter().filter(|(_, times)| **times > 0).map(|(value, _)| value.normalize());
                 if kind == MeasureKind::Min { there.next() } else { there.next_back() }
             }
         }
@@ -323,7 +324,9 @@ impl Total {
             Self::Count(count) => *count = reader.signed64()?,
             Self::Sum(sum) => *sum = reader.decimal()?,
             Self::Avg(sum, count) => (*sum, *count) = (reader.decimal()?, reader.signed64()?),
-            Self::Extreme(extreme) => *extreme = if reader.byte()? == 1 { Some(reader.decimal()?) } else { None },
+            Self::Extreme(extreme) => {
+                *extreme = if reader.byte()? == 1 { Some(reader.decimal()?) } else { None }
+            }
             Self::Values(values) => {
                 for _ in 0..reader.count()? {
                     let value = reader.decimal()?;

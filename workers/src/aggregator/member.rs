@@ -3,7 +3,7 @@
 //! Offsets live in Kafka, committed in the transactions that hold what was made of the records. So where a partition
 //! goes on is asked anew each time it comes, and after each transaction that was thrown away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use acequia_kafka::Connection;
@@ -121,8 +121,15 @@ impl Member {
     /// Says that the group went on without this member.
     pub fn lost(&mut self) {
         self.joined = false;
-        let error = "this worker's partitions went to others, or Kafka can't be reached; it joins its group again";
+        let error =
+            "this worker's partitions went to others, or Kafka can't be reached; it joins its group again";
         self.troubles.kafka_failed(error.to_owned(), Instant::now());
+    }
+
+    /// A transaction was thrown away, and with it everything in hand: all partitions are claimed again.
+    pub fn thrown_away(&mut self, why: &KafkaError) -> Result<(), KafkaError> {
+        tracing::warn!(error = %why, step = self.step, "a transaction was thrown away: going on from what is committed");
+        self.start_over()
     }
 
     /// Everything in hand was dropped: all partitions are claimed again.
@@ -159,16 +166,15 @@ impl Member {
                 Vec::new()
             }
             Err(error) => {
-                tracing::warn!(%error, step = self.step, "cannot claim partitions yet");
-                self.troubles.kafka_failed(error.to_string(), now);
-                self.claim_after = now + CLAIM_PAUSE;
+                self.cannot_claim(&error);
                 Vec::new()
             }
         }
     }
 
     fn find(&self) -> Result<Result<Vec<Claim>, String>, KafkaError> {
-        let names: Vec<String> = self.unclaimed.iter().map(|at| at.topic.to_string()).collect();
+        let names: BTreeSet<String> = self.unclaimed.iter().map(|at| at.topic.to_string()).collect();
+        let names: Vec<String> = names.into_iter().collect();
         let topics = self.admin.describe_topics(&names, ASK_DEADLINE)?;
         let committed = self.consumer.committed(&self.unclaimed, STABLE_DEADLINE)?;
         let mut claims = Vec::new();
@@ -195,8 +201,12 @@ impl Member {
 
     fn data_loss(&self, at: &TopicPartition, offset: i64, log: Watermarks) -> Option<String> {
         let what = match offset {
-            _ if offset < log.low => format!("offsets {offset} to {} were deleted before they were read", log.low),
-            _ if offset > log.high => format!("it was read up to offset {offset}, but the log ends at {}", log.high),
+            _ if offset < log.low => {
+                format!("offsets {offset} to {} were deleted before they were read", log.low)
+            }
+            _ if offset > log.high => {
+                format!("it was read up to offset {offset}, but the log ends at {}", log.high)
+            }
             _ => return None,
         };
         Some(format!(
@@ -222,10 +232,12 @@ impl Member {
     }
 
     /// State couldn't be restored yet; the claims are made again in a moment.
-    pub fn restore_failed(&mut self, error: &KafkaError) {
-        tracing::warn!(%error, step = self.step, "state can't be restored yet");
-        let now = Instant::now();
-        self.troubles.kafka_failed(error.to_string(), now);
+    pub fn cannot_claim(&mut self, error: &KafkaError) {
+        let (error, now) = (error.to_string(), Instant::now());
+        if self.troubles.worst(now) != Some(&error) {
+            tracing::warn!(error, step = self.step, "partitions can't be claimed yet");
+        }
+        self.troubles.kafka_failed(error, now);
         self.claim_after = now + CLAIM_PAUSE;
     }
 
@@ -287,7 +299,9 @@ impl Member {
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
-                    let sentence = format!("DataLoss in {topic}[{partition}]: the next offset isn't in the log any more");
+                    let sentence = format!(
+                        "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
+                    );
                     self.stop(sentence)?;
                 }
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),

@@ -102,7 +102,10 @@ mod tests {
 
     fn shape() -> Shape {
         let measure = |kind, daily| Measure { name: String::new(), kind, daily };
-        Shape { measures: vec![measure(MeasureKind::Sum, false), measure(MeasureKind::Count, true)], is_table: true }
+        Shape {
+            measures: vec![measure(MeasureKind::Sum, false), measure(MeasureKind::Count, true)],
+            is_table: true,
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The edge of the role: makes both steps and the outputs, and runs them until a stop is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -79,7 +79,8 @@ pub async fn run(
         return Ok(());
     };
     let names = outputs.iter().map(|(output, _)| output_name(output));
-    let health = Health::new(progress.clone(), ["combine", "merge"].map(str::to_owned).into_iter().chain(names));
+    let health =
+        Health::new(progress.clone(), ["combine", "merge"].map(str::to_owned).into_iter().chain(names));
     let identity = (config.pipeline.clone(), config.stage.clone());
     let spawned = outputs.into_iter().map(|(output, target)| {
         let way = match target {
@@ -262,7 +263,9 @@ fn output_name(output: &SpecOutput) -> String {
     match output.kind() {
         Some(OutputKind::Topic(topic)) => format!("topic {topic}"),
         Some(OutputKind::Redis(redis)) => format!("{} in {store}", redis.key),
-        Some(OutputKind::Postgres(table) | OutputKind::Cassandra(table)) => format!("{} in {store}", table.table),
+        Some(OutputKind::Postgres(table) | OutputKind::Cassandra(table)) => {
+            format!("{} in {store}", table.table)
+        }
         None => "an output".to_owned(),
     }
 }
@@ -283,7 +286,8 @@ async fn wait_for_topics(
     let outputs = work.aggregation.to.iter().filter_map(|output| output.topic.as_ref());
     let optional = optional.into_iter().flatten();
     let names = own.into_iter().chain(optional).chain(lookups).chain(outputs).chain(&work.aggregation.from);
-    let names: Vec<String> = names.cloned().collect();
+    let names: BTreeSet<String> = names.cloned().collect();
+    let names: Vec<String> = names.into_iter().collect();
     loop {
         match describe(config, secrets, names.clone()).await {
             Ok((connection, partitions)) => match names.iter().find(|name| !partitions.contains_key(*name)) {
@@ -308,7 +312,11 @@ enum Undescribed {
     Ended,
 }
 
-async fn describe(config: &StageConfig, secrets: &SecretsFolder, names: Vec<String>) -> Result<Ready, Undescribed> {
+async fn describe(
+    config: &StageConfig,
+    secrets: &SecretsFolder,
+    names: Vec<String>,
+) -> Result<Ready, Undescribed> {
     let connection = connection(&config.kafka, secrets).map_err(Undescribed::Secret)?;
     let described = connection.clone();
     let answer = tokio::task::spawn_blocking(move || {

@@ -62,7 +62,6 @@ pub fn carry_out(
         }
         Err(error @ (KafkaError::Fenced { .. } | KafkaError::Fatal { .. })) => Err(error),
         Err(error) => {
-            tracing::warn!(%error, "a transaction is thrown away");
             producer.abort_transaction(CALL_DEADLINE)?;
             Ok(Outcome::Aborted(error))
         }
@@ -75,7 +74,9 @@ fn commit(producer: &Producer) -> Result<(), KafkaError> {
     loop {
         tries += 1;
         match producer.commit_transaction(CALL_DEADLINE) {
-            Err(error @ (KafkaError::Timeout { .. } | KafkaError::Unreachable { .. })) if tries < COMMIT_TRIES => {
+            Err(error @ (KafkaError::Timeout { .. } | KafkaError::Unreachable { .. }))
+                if tries < COMMIT_TRIES =>
+            {
                 tracing::warn!(%error, "the outcome of a commit is open; asking again");
             }
             // The outcome stays open: an abort would be refused, and the state in memory can't be trusted.

@@ -196,7 +196,8 @@ mod tests {
         rows.replace(b"1", Some(row(0, 6)));
         rows.replace(b"2", None);
         rows.replace(b"3", Some(row(0, 9)));
-        let changes: Vec<_> = rows.changes().map(|(key, now)| (key.to_vec(), now.map(<[u8]>::to_vec))).collect();
+        let changes: Vec<_> =
+            rows.changes().map(|(key, now)| (key.to_vec(), now.map(<[u8]>::to_vec))).collect();
         let expected = [(b"1", Some(row(0, 6))), (b"2", None), (b"3", Some(row(0, 9)))];
         assert_eq!(changes, expected.map(|(key, now)| (key.to_vec(), now)));
         rows.roll_back();

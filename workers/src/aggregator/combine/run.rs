@@ -151,7 +151,8 @@ impl Loop {
     fn turn(&mut self) -> Result<(), KafkaError> {
         self.it.follower.follow(&mut self.it.lookups, Duration::ZERO);
         self.claim()?;
-        let Polled { rebalance, records, ends, faults } = self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+        let Polled { rebalance, records, ends, faults } =
+            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -178,11 +179,12 @@ impl Loop {
             match self.restore(claim) {
                 Ok(known) => restored.push((source_of(&claim.at), known)),
                 Err(Restore::Kafka(error)) => {
-                    self.it.member.restore_failed(&error);
+                    self.it.member.cannot_claim(&error);
                     return Ok(());
                 }
                 Err(Restore::Unreadable(error)) => {
-                    let sentence = format!("{}: the changelog of its rows holds {error}", source_of(&claim.at));
+                    let sentence =
+                        format!("{}: the changelog of its rows holds {error}", source_of(&claim.at));
                     return self.it.member.stop(sentence);
                 }
             }
@@ -205,7 +207,9 @@ impl Loop {
             let partition = id.partition % self.it.rows_partitions.max(1);
             let mut wrong = None;
             read_partition(&self.it.connection, topic, partition, RESTORE_DEADLINE, |record| {
-                let Some(key) = record.key.and_then(|key| key.strip_prefix(prefix.as_slice())) else { return };
+                let Some(key) = record.key.and_then(|key| key.strip_prefix(prefix.as_slice())) else {
+                    return;
+                };
                 match Reader::new(key).bytes() {
                     Ok(key) => rows.restore(key, record.value),
                     Err(error) => wrong = Some(error),
@@ -389,7 +393,8 @@ impl Loop {
     }
 
     fn is_due(&self) -> bool {
-        let waited = |since: Option<Instant>, long: Duration| since.is_some_and(|since| since.elapsed() >= long);
+        let waited =
+            |since: Option<Instant>, long: Duration| since.is_some_and(|since| since.elapsed() >= long);
         self.records >= MAX_RECORDS
             || waited(self.open_since, LINGER)
             || waited(self.moved_since, OFFSET_LINGER)
@@ -408,7 +413,9 @@ impl Loop {
         writes.marks = self.news();
         let note = |at: &TopicPartition| {
             let source = self.it.combine.source(&at.topic, at.partition);
-            source.and_then(|source| self.it.combine.max_event_ms(source)).map_or("-".to_owned(), |max| max.to_string())
+            source
+                .and_then(|source| self.it.combine.max_event_ms(source))
+                .map_or("-".to_owned(), |max| max.to_string())
         };
         let offsets = self.it.member.offsets(note);
         if offsets.is_empty() && writes.is_empty() {
@@ -436,9 +443,9 @@ impl Loop {
                 (self.open_since, self.moved_since, self.records) = (None, None, 0);
                 Ok(())
             }
-            Outcome::Aborted(_) => {
+            Outcome::Aborted(why) => {
                 self.drop_everything();
-                self.it.member.start_over()
+                self.it.member.thrown_away(&why)
             }
         }
     }

@@ -82,7 +82,11 @@ impl Writes {
     /// Nothing to write.
     pub fn is_empty(&self) -> bool {
         let Self { partials, rows, late, dead_letters, marks } = self;
-        partials.is_empty() && rows.is_empty() && late.is_empty() && dead_letters.is_empty() && marks.is_empty()
+        partials.is_empty()
+            && rows.is_empty()
+            && late.is_empty()
+            && dead_letters.is_empty()
+            && marks.is_empty()
     }
 }
 
@@ -127,6 +131,7 @@ impl Combine {
     /// Without sources.
     pub fn new(plan: RecordPlan, window: Window, lateness: Lateness) -> Self {
         let shape = Shape { measures: plan.measures().to_vec(), is_table: plan.is_table() };
+        let scratch = plan.scratch();
         Self {
             plan,
             shape,
@@ -137,7 +142,7 @@ impl Combine {
             late: Vec::new(),
             dead_letters: Vec::new(),
             reading: Reading::default(),
-            scratch: Scratch::default(),
+            scratch,
         }
     }
 
@@ -191,7 +196,12 @@ impl Combine {
     ///
     /// # Errors
     /// It wasn't taken; nothing has changed, except after [`Held::Stopped`] by a sum that is too long.
-    pub fn take(&mut self, source: usize, record: &RecordView<'_>, lookups: &impl Lookups) -> Result<(), Held> {
+    pub fn take(
+        &mut self,
+        source: usize,
+        record: &RecordView<'_>,
+        lookups: &impl Lookups,
+    ) -> Result<(), Held> {
         let taken = if self.plan.is_table() {
             self.take_change(source, record, lookups)
         } else {
@@ -208,7 +218,12 @@ impl Combine {
         }
     }
 
-    fn take_record(&mut self, source: usize, record: &RecordView<'_>, lookups: &impl Lookups) -> Result<(), Refused> {
+    fn take_record(
+        &mut self,
+        source: usize,
+        record: &RecordView<'_>,
+        lookups: &impl Lookups,
+    ) -> Result<(), Refused> {
         self.plan.read(record, lookups, &mut self.reading, &mut self.scratch)?;
         let event_ms = self.reading.event_ms;
         check_time(&self.window, event_ms, record.timestamp_ms)?;
@@ -229,7 +244,12 @@ impl Combine {
         Ok(())
     }
 
-    fn take_change(&mut self, source: usize, record: &RecordView<'_>, lookups: &impl Lookups) -> Result<(), Refused> {
+    fn take_change(
+        &mut self,
+        source: usize,
+        record: &RecordView<'_>,
+        lookups: &impl Lookups,
+    ) -> Result<(), Refused> {
         match self.plan.change(record, &mut self.scratch)? {
             Change::Put { key, is_snapshot } => self.put(source, record, &key, is_snapshot, lookups),
             Change::Remove { key } => self.remove(source, record, &key),
@@ -361,7 +381,8 @@ impl Combine {
     fn passed(&self, source: usize, record: &RecordView<'_>, cause: String) -> Passed {
         let id = self.sources.get(source).map(|source| source.id.clone());
         Passed {
-            source: id.unwrap_or(SourcePartition { topic: record.topic.to_owned(), partition: record.partition }),
+            source: id
+                .unwrap_or(SourcePartition { topic: record.topic.to_owned(), partition: record.partition }),
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
             key: record.key.map(<[u8]>::to_vec),
@@ -504,7 +525,9 @@ fn check_time(window: &Window, event_ms: i64, timestamp_ms: i64) -> Result<(), R
         return Ok(());
     }
     let ahead_s = event_ms.saturating_sub(timestamp_ms) / 1000;
-    let cause = format!("its event time is {ahead_s} s ahead of the record's own time; mend the clock or the time zone");
+    let cause = format!(
+        "its event time is {ahead_s} s ahead of the record's own time; mend the clock or the time zone"
+    );
     Err(Rejected { cause })
 }
 
@@ -512,7 +535,9 @@ fn check_numbers(inputs: &[Option<Input>]) -> Result<(), Rejected> {
     for Input { value, .. } in inputs.iter().flatten() {
         let fits = value.scale() <= MAX_SCALE && value.mantissa().abs() < MAX_NUMBER;
         if !fits && !fits_normalized(*value) {
-            let cause = format!("{value} has more digits than can be summed exactly: 15 before the point and 12 after");
+            let cause = format!(
+                "{value} has more digits than can be summed exactly: 15 before the point and 12 after"
+            );
             return Err(Rejected { cause });
         }
     }

@@ -158,7 +158,8 @@ impl Loop {
     fn turn(&mut self) -> Result<(), KafkaError> {
         self.look_for_sources();
         self.claim()?;
-        let Polled { rebalance, records, ends, faults } = self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+        let Polled { rebalance, records, ends, faults } =
+            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -193,7 +194,8 @@ impl Loop {
         match self.it.member.partition_counts(&self.it.work.aggregation.from) {
             Ok(counts) => {
                 let of = |(topic, count): (String, usize)| {
-                    (0..count as i32).map(move |partition| SourcePartition { topic: topic.clone(), partition })
+                    (0..count as i32)
+                        .map(move |partition| SourcePartition { topic: topic.clone(), partition })
                 };
                 self.expected = counts.into_iter().flat_map(of).collect();
             }
@@ -215,7 +217,7 @@ impl Loop {
             match self.restore(claim) {
                 Ok(partition) => restored.push((claim.at.partition, partition)),
                 Err(Restore::Kafka(error)) => {
-                    self.it.member.restore_failed(&error);
+                    self.it.member.cannot_claim(&error);
                     return Ok(());
                 }
                 Err(Restore::Unreadable(error)) => {
@@ -244,13 +246,18 @@ impl Loop {
                 return Err(Restore::Unreadable(error));
             }
         }
-        let mut partition =
-            Partition { dirty: self.it.outputs.iter().map(|_| Dirty::default()).collect(), state, next: claim.offset };
+        let mut partition = Partition {
+            dirty: self.it.outputs.iter().map(|_| Dirty::default()).collect(),
+            state,
+            next: claim.offset,
+        };
         for (output, dirty) in self.it.outputs.iter().zip(&mut partition.dirty) {
             // What is in a store is known only to whoever wrote it, and writing it again changes nothing.
             let flushed = match output.way {
                 Way::Store(_) => i64::MIN,
-                Way::Topic(_) => partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN),
+                Way::Topic(_) => {
+                    partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN)
+                }
             };
             let missing = partition.state.all().filter(|(_, offset)| *offset >= flushed);
             missing.for_each(|(key, offset)| dirty.add(key, offset));
@@ -427,9 +434,9 @@ impl Loop {
                 (self.open_since, self.records) = (None, 0);
                 Ok(())
             }
-            Outcome::Aborted(_) => {
+            Outcome::Aborted(why) => {
                 self.drop_everything();
-                self.it.member.start_over()
+                self.it.member.thrown_away(&why)
             }
         }
     }
@@ -451,7 +458,8 @@ impl Loop {
             let mut dirty = std::mem::take(&mut partition.dirty[index]);
             let due = dirty.take(usize::MAX, |key| self.is_due_to_be_shown(&partition, key, is_time));
             let rows = due.iter().filter_map(|key| self.row(&partition, key));
-            documents.extend(rows.map(|row| (topic.clone(), topic_key(&row), document(&self.it.layout, &row))));
+            documents
+                .extend(rows.map(|row| (topic.clone(), topic_key(&row), document(&self.it.layout, &row))));
             dirty.written();
             partition.dirty[index] = dirty;
         }

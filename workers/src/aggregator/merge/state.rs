@@ -97,7 +97,8 @@ impl State {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), Stopped> {
-        let read = partial::read(&rules.shape, value).map_err(|source| Stopped::Unreadable { offset, source })?;
+        let read =
+            partial::read(&rules.shape, value).map_err(|source| Stopped::Unreadable { offset, source })?;
         self.keep_header();
         self.header.birth_ms.get_or_insert(timestamp_ms);
         self.header.latest_ms = self.header.latest_ms.max(timestamp_ms);
@@ -194,7 +195,10 @@ impl State {
         };
         let open = self.panes.keys().filter(|pane_ms| !self.header.closed.contains_key(pane_ms));
         let ends = |pane_ms: &i64| {
-            rules.window.span(*pane_ms).is_some_and(|span| span.end_ms.saturating_add(rules.allowed_ms) <= low)
+            rules
+                .window
+                .span(*pane_ms)
+                .is_some_and(|span| span.end_ms.saturating_add(rules.allowed_ms) <= low)
         };
         let closing: Vec<i64> = open.copied().take_while(ends).collect();
         for pane_ms in closing {
@@ -215,7 +219,8 @@ impl State {
         for (pane_ms, end_ms) in due {
             let keys: Vec<Box<[u8]>> =
                 self.panes.get(&pane_ms).into_iter().flat_map(HashMap::keys).cloned().collect();
-            let newer = self.panes.get(&pane_ms).is_some_and(|pane| pane.values().any(|e| e.offset >= flushed));
+            let newer =
+                self.panes.get(&pane_ms).is_some_and(|pane| pane.values().any(|e| e.offset >= flushed));
             if newer {
                 continue;
             }

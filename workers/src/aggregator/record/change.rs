@@ -16,6 +16,8 @@ pub enum Change<'r> {
     Put {
         /// Which row: bytes that are equal for equal keys.
         key: Cow<'r, [u8]>,
+        /// The row was read, not changed: snapshots come in no order of time.
+        is_snapshot: bool,
     },
     /// The row is gone.
     Remove {
@@ -37,7 +39,9 @@ impl RecordPlan {
         match &self.table {
             Table::None => Ok(Change::Skip),
             Table::Changes => match event(record.value, &mut scratch.record)? {
-                Event::Put(_) => Ok(Change::Put { key: Cow::Borrowed(key(record)?) }),
+                Event::Put { is_snapshot, .. } => {
+                    Ok(Change::Put { key: Cow::Borrowed(key(record)?), is_snapshot })
+                }
                 Event::Remove => Ok(Change::Remove { key: Cow::Borrowed(key(record)?) }),
                 Event::Truncate => Ok(Change::Truncate),
                 Event::Message => Ok(Change::Skip),
@@ -56,7 +60,7 @@ impl RecordPlan {
                 let mut key = Vec::new();
                 group::scalar(&value, &mut key)
                     .map_err(|problem| Rejected::at("latestBy", format!("`{}` {problem}", by.text())))?;
-                Ok(Change::Put { key: Cow::Owned(key) })
+                Ok(Change::Put { key: Cow::Owned(key), is_snapshot: false })
             }
         }
     }

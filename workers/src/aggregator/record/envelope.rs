@@ -12,8 +12,8 @@ pub(super) const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
 /// What an event says of a table.
 pub(super) enum Event<'r> {
-    /// A row is there now: its JSON text.
-    Put(&'r str),
+    /// A row is there now: its JSON text. `is_snapshot`: it was read, not changed.
+    Put { row: &'r str, is_snapshot: bool },
     /// A row is gone.
     Remove,
     /// All rows are gone.
@@ -49,7 +49,7 @@ pub(super) fn event<'r>(value: &'r [u8], spans: &mut FieldSpans) -> Result<Event
     };
     match op.trim_matches('"') {
         op @ ("c" | "r" | "u") => match fields.get(envelope.after) {
-            Some(after) if after.starts_with('{') => Ok(Event::Put(after)),
+            Some(row) if row.starts_with('{') => Ok(Event::Put { row, is_snapshot: op == "r" }),
             _ => Err(Rejected::new(format!("the change event has op `{op}`, but no row in `after`"))),
         },
         "d" => Ok(Event::Remove),

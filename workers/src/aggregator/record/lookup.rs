@@ -72,7 +72,7 @@ pub fn lookup_row(format: Format, value: &[u8]) -> Result<Option<&[u8]>, Rejecte
             Ok(fields.get(whole).filter(|row| *row != "null").map(str::as_bytes))
         }
         Format::Debezium => match event(value, &mut spans)? {
-            Event::Put(row) => Ok(Some(row.as_bytes())),
+            Event::Put { row, .. } => Ok(Some(row.as_bytes())),
             Event::Remove => Ok(None),
             Event::Truncate => Err(Rejected::new(
                 "the looked-up table was truncated, which says of no row that it is gone; delete with DELETE instead",

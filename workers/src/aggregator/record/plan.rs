@@ -136,6 +136,11 @@ impl RecordPlan {
         !matches!(self.table, Table::None)
     }
 
+    /// The number of the day that a time falls on in the aggregation's time zone, counted from 1970-01-01.
+    pub fn day(&self, ms: i64) -> i32 {
+        self.days.number(ms, &mut KnownDay::default()).unwrap_or(0)
+    }
+
     /// Memory for reading records with this plan.
     pub fn scratch(&self) -> Scratch {
         let documents = self.layout.documents().map(|_| FieldSpans::default()).collect();

@@ -21,7 +21,6 @@ use crate::service::{Progress, Troubles};
 use crate::stop::Stop;
 use pending::Pending;
 
-
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 10_000;
 /// How long a poll waits when nothing else is to be done.
