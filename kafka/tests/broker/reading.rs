@@ -219,6 +219,7 @@ fn a_reader_loads_a_topic_to_its_end_and_then_follows_it_without_a_group() {
     assert_eq!(poll_until(&mut reader, "the first still", |_, values| !values.is_empty()), ["4"]);
     // Offsets: 1 and 2 at 0 and 1, never at 3, 3 at 5, 4 at 7, markers between.
     reader.follow(&[position(&topic, 1)]).unwrap();
+    assert!(!reader.has_reached(&[position(&topic, 8)]), "what was read before counts no more");
     assert_eq!(poll_until(&mut reader, "a second time", |_, values| values.len() == 3), ["2", "3", "4"]);
     reader.unfollow(&[TopicPartition { topic: Arc::from(&*topic), partition: 0 }]).unwrap();
     write_in_transaction(&producer, &topic, &["unseen"], true);
