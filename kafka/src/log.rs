@@ -111,8 +111,7 @@ pub fn read_partition(
     let extent = extent_of(&admin, topic, &[partition], OffsetOf::Latest, deadline)?;
     let first = |of: &[Position]| of.first().map_or(0, |position| position.offset);
     let mut end = PartitionEnd { start: first(&extent.starts), end: first(&extent.ends), records: 0 };
-    let left = deadline.saturating_sub(started.elapsed());
-    read_extent(connection, &extent, left, |record| {
+    read_extent(connection, &extent, (started, deadline), |record| {
         end.records += 1;
         each(record);
     })?;
@@ -128,7 +127,7 @@ pub(crate) fn read_each(
 ) -> Result<()> {
     let started = Instant::now();
     let extent = extent(connection, topic, OffsetOf::LatestCommitted, deadline)?;
-    read_extent(connection, &extent, deadline.saturating_sub(started.elapsed()), each)
+    read_extent(connection, &extent, (started, deadline), each)
 }
 
 fn extent_of(
@@ -159,10 +158,9 @@ fn extent_of(
 fn read_extent(
     connection: &Connection,
     extent: &Extent,
-    deadline: Duration,
+    (started, deadline): (Instant, Duration),
     mut each: impl FnMut(Record<'_>),
 ) -> Result<()> {
-    let started = Instant::now();
     let call = Call { name: CALL, address: &connection.bootstrap_servers };
     let holds_something = |(start, end): &(&Position, &Position)| start.offset < end.offset;
     let (starts, ends): (Vec<_>, Vec<_>) = extent

@@ -75,6 +75,16 @@ struct Followed {
     next_offset: i64,
     /// Where the last error among the records was; it may have moved the library's position by one too far.
     error_at: Option<i64>,
+    /// The library's position when this was followed, which it may not have forgotten yet.
+    stale: Option<i64>,
+}
+
+impl Followed {
+    /// Whether the library's position tells how far this was read. One beyond an error is what the error made of it,
+    /// or a marker in its place: not to be told apart. What isn't certain the next end tells.
+    fn is_certain(&self, offset: i64) -> bool {
+        self.stale != Some(offset) && self.error_at.is_none_or(|error| offset != error + 1)
+    }
 }
 
 /// What a poll of a [`LogReader`] found.
@@ -113,10 +123,12 @@ impl LogReader {
     /// goes on from the offset given here.
     pub fn follow(&mut self, at: &[Position]) -> Result<()> {
         let call = "follow partitions";
-        self.unfollow(&at.iter().map(Position::topic_partition).collect::<Vec<_>>())?;
         if at.is_empty() {
             return Ok(());
         }
+        let partitions: Vec<_> = at.iter().map(Position::topic_partition).collect();
+        self.unfollow(&partitions)?;
+        let before = library_positions(&self.client, partitions.iter())?;
         let elements = at.iter().map(|p| (&*p.topic, p.partition, p.offset));
         let list = PartitionList::of(self.client.call(call), elements)?;
         // SAFETY: client and list are alive; the list is copied and the returned error is ours.
@@ -124,8 +136,8 @@ impl LogReader {
             let error = rd::rd_kafka_incremental_assign(self.client.as_ptr(), list.as_ptr());
             self.client.check_object(call, error)?;
         }
-        for position in at {
-            let followed = Followed { next_offset: position.offset, error_at: None };
+        for (position, stale) in at.iter().zip(before) {
+            let followed = Followed { next_offset: position.offset, error_at: None, stale: Some(stale) };
             self.followed.insert(position.topic_partition(), followed);
         }
         Ok(())
@@ -189,11 +201,8 @@ impl LogReader {
     pub fn positions(&self) -> Vec<Position> {
         let library = library_positions(&self.client, self.followed.keys()).unwrap_or_default();
         let read = |(index, (at, followed)): (usize, (&TopicPartition, &Followed))| {
-            // One after an error is what the error made of the position, or a marker in its place: not to be told
-            // apart, and the next end tells.
-            let certain = |offset: &i64| followed.error_at.is_none_or(|error| *offset != error + 1);
-            let beyond = library.get(index).copied().filter(certain).unwrap_or_default();
-            position(at, followed.next_offset.max(beyond))
+            let beyond = library.get(index).copied().filter(|offset| followed.is_certain(*offset));
+            position(at, followed.next_offset.max(beyond.unwrap_or_default()))
         };
         self.followed.iter().enumerate().map(read).collect()
     }

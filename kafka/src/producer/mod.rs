@@ -70,6 +70,9 @@ impl ProducerSettings {
             config
                 .set("transactional.id", transactional_id)
                 .set("transaction.timeout.ms", self.transaction_timeout_ms.to_string())
+                // A commit returns before its markers are written, and until they are the next transaction is told
+                // to come again, which takes the broker some milliseconds and not the library's first 100.
+                .set("retry.backoff.ms", "5")
                 // A record can't outlive its transaction.
                 .set(
                     "delivery.timeout.ms",
