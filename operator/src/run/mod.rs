@@ -306,6 +306,7 @@ impl Run {
             }
             self.screen.changes(&changes);
             if lane == Lane::Stages {
+                self.screen.notes(&plan.notes, &changes);
                 let failed = apply::stages(&self.tools.supervisor, &self.desired, &changes).err();
                 self.parts.outdated(PartKey::Stages);
                 self.lanes.finish(lane, now, failed.map(|error| error.to_string()));

@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use acequia_crds::pipeline::status::ConditionType;
 
-use crate::model::plan::Change;
+use crate::model::plan::{Change, Note};
 use crate::status::{ConnectorReport, Report, StageSummary};
 
 /// How a run is shown.
@@ -43,6 +43,18 @@ impl Screen {
         // Records are book-keeping.
         for change in changes.iter().filter(|change| !matches!(change, Change::Record { .. })) {
             self.note(&change.to_string());
+        }
+    }
+
+    /// What to know of the stages that are changed now.
+    pub fn notes(&mut self, notes: &[Note], changes: &[Change]) {
+        let is_changed = |note: &&Note| {
+            changes.iter().any(|change| {
+                matches!(change, Change::StartStage { id, .. } | Change::ReplaceStage { id } if *id == note.stage)
+            })
+        };
+        for note in notes.iter().filter(is_changed) {
+            self.note(&note.to_string());
         }
     }
 
