@@ -252,6 +252,13 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
         }
         other => unreachable!("{other:?}"),
     }
+    let reads = |group: &String| {
+        let mut running = world.stages.keys().filter_map(|id| desired.stages.get(id));
+        running.any(|stage| stage.reads.iter().any(|reads| reads.group == *group))
+    };
+    for (_, lag) in world.lag.iter_mut().filter(|(group, _)| !reads(group)) {
+        *lag = lag.clone().map(|lag| GroupLag { members: 0, ..lag });
+    }
 }
 
 fn steer(world: &mut Observed, name: &ConnectorName, state: ConnectorState) {

@@ -3,6 +3,8 @@
 //! Pure: the manifest, the ConfigMaps beside it and the settings of this operator are all it depends on.
 
 mod addresses;
+#[cfg(test)]
+mod aggregation_tests;
 mod aggregations;
 mod connectors;
 mod stages;
