@@ -47,8 +47,8 @@ spec:
       to:
         - {store: metrics, redis: {key: "sales:{window.start}", as: hash}}
         - {store: dwh, postgres: {table: sales}}
-    - {name: total, from: [foreign], latestBy: event.id, window: {global: {}}, measures: [{name: n, count: {}}], to: [{topic: totals}]}
-    - {name: plain, from: [orders], window: {global: {}}, measures: [{name: n, count: {}}], to: [{store: metrics, redis: {key: plain}}], workers: {replicas: {min: 2, max: 2}}}
+    - {name: total, from: [foreign], latestBy: event.id, window: {global: {}}, measures: [{name: records, count: {}}], to: [{topic: totals}]}
+    - {name: plain, from: [orders], window: {global: {}}, measures: [{name: records, count: {}}], to: [{store: metrics, redis: {key: plain}}], workers: {replicas: {min: 2, max: 2}}}
 "#;
 
 fn load(text: &str) -> Manifest {

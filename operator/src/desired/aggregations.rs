@@ -144,7 +144,7 @@ impl Resolved<'_> {
         let mut topics = vec![
             (names.partials_topic.clone(), partials),
             (names.state_topic.clone(), self.topic("state", Some(groups), CHANGELOG)),
-            (names.dead_letter_topic.clone(), self.topic("dead letters", Some(1), ASIDE)),
+            (names.dead_letter_topic.clone(), self.topic("dead letter", Some(1), ASIDE)),
         ];
         if is_of_tables(&self.spec) {
             // A row is remembered in the partition of the number that its record was in, so new ones move nothing.
@@ -152,7 +152,7 @@ impl Resolved<'_> {
             topics.push((names.rows_topic.clone(), DesiredTopic { keyed: false, ..rows }));
         }
         if self.has_an_end() {
-            topics.push((names.late_topic.clone(), self.topic("late records", Some(1), ASIDE)));
+            topics.push((names.late_topic.clone(), self.topic("late record", Some(1), ASIDE)));
         }
         topics
     }

@@ -28,7 +28,10 @@ pub(super) fn notes(desired: &Desired, observed: &Observed, plan: &mut Plan) {
 /// Whether a topic that isn't in the manifest is still to be dealt with. One that was let go with its Pipeline is, if it
 /// is a stage's own: the Pipeline is back, and the stage isn't, or means something else.
 pub(super) fn is_to_go(claim: &Claim, desired: &Desired) -> bool {
-    let is_a_stages_own = matches!(&claim.of, Claimed::Topic(TopicClaim { stage: Some(_), .. }));
+    let is_a_stages_own = matches!(
+        &claim.of,
+        Claimed::Topic(TopicClaim { stage: Some(_), deletion_policy: DeletionPolicy::Delete, .. })
+    );
     claim.state != ClaimState::Released || is_a_stages_own && !desired.retains_state
 }
 
