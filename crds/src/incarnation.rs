@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::duration::Duration;
 use crate::pipeline::aggregation::{Aggregation, Group, Measure, Window};
 use crate::pipeline::transform::{Explode, Format, Lookup};
 
@@ -76,8 +77,8 @@ pub fn incarnation(aggregation: &Aggregation) -> String {
         lookups: lookups.iter().map(lookup).collect(),
         explode: explode.as_ref(),
         event_time: event_time.as_deref(),
-        watermark_ms: watermark.map_or(0, |watermark| watermark.as_ms()),
-        allowed_lateness_ms: allowed_lateness.map_or(0, |lateness| lateness.as_ms()),
+        watermark_ms: watermark.map_or(0, Duration::as_ms),
+        allowed_lateness_ms: allowed_lateness.map_or(0, Duration::as_ms),
         time_zone: time_zone.as_deref().unwrap_or("UTC"),
         window,
         filter: filter.as_deref(),
@@ -95,7 +96,7 @@ pub fn incarnation(aggregation: &Aggregation) -> String {
 
 fn lookup(lookup: &Lookup) -> LookupMeaning<'_> {
     let Lookup { name, topic, format, key, wait } = lookup;
-    let wait_ms = wait.map_or(DEFAULT_WAIT_MS, |wait| wait.as_ms());
+    let wait_ms = wait.map_or(DEFAULT_WAIT_MS, Duration::as_ms);
     LookupMeaning { name, topic, format: *format, key, wait_ms }
 }
 

@@ -46,14 +46,9 @@ impl Screen {
         }
     }
 
-    /// What to know of the stages that are changed now.
-    pub fn notes(&mut self, notes: &[Note], changes: &[Change]) {
-        let is_changed = |note: &&Note| {
-            changes.iter().any(|change| {
-                matches!(change, Change::StartStage { id, .. } | Change::ReplaceStage { id } if *id == note.stage)
-            })
-        };
-        for note in notes.iter().filter(is_changed) {
+    /// What to know of changes, unless it was said before.
+    pub fn notes(&mut self, before: &[Note], now: &[Note]) {
+        for note in now.iter().filter(|note| !before.contains(note)) {
             self.note(&note.to_string());
         }
     }
