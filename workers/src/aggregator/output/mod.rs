@@ -14,6 +14,8 @@ mod redis;
 mod table;
 mod target;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use rust_decimal::Decimal;
 

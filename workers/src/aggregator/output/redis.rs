@@ -5,8 +5,8 @@ use std::time::Duration;
 use acequia_crds::pipeline::store::Redis;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
-    RedisError, RedisResult, Script, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisError, RedisResult, Script, TlsCertificates,
 };
 
 use super::keys::Call;
@@ -218,6 +218,9 @@ fn is_unknown_script(fault: &RedisFault) -> bool {
 }
 
 fn hint(error: &RedisError) -> &'static str {
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return "; check the store's credentialsSecret";
+    }
     match error.code() {
         Some("WRONGPASS" | "NOAUTH") => "; check the store's credentialsSecret",
         Some("NOPERM") => "; grant the store's user the keys and commands it needs",

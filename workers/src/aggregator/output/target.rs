@@ -58,6 +58,13 @@ impl Target {
         let store = output.store.as_ref().and_then(|name| stores.get(name)).and_then(Store::kind);
         match (output.kind(), store) {
             (Some(OutputKind::Redis(redis)), Some(StoreKind::Redis(store))) => {
+                if super::redis::address(&store.address).is_none() {
+                    let path =
+                        format!("stores[{}].redis.address", output.store.as_deref().unwrap_or_default());
+                    let problem =
+                        format!("`{}` is no `host:port`; write it like `redis:6379`", store.address);
+                    return Err(refused(path, problem));
+                }
                 let plan = key_plan(redis, aggregation, incarnation, &format!("{at}.redis"))?;
                 Ok(Self::Redis(RedisTarget { store: store.clone(), index, plan }))
             }
