@@ -47,7 +47,7 @@ async fn text(connection: &mut PgConnection, sql: &str) -> String {
 const ROWS: &str = "SELECT concat_ws(',', extract(epoch FROM window_start)::bigint - 4102444800, category, items, revenue) FROM sales";
 
 fn in_window(number: i64, mut row: Row) -> Row {
-    row.window = window(number);
+    row.window = Some(window(number));
     row
 }
 

@@ -228,7 +228,8 @@ async fn write(session: &mut Session, target: &Target, rows: &[Row]) -> Result<(
             }
         }
         (Session::Postgres(session), Target::Postgres(target)) => {
-            if !session.write(&target.plan, rows).await? {
+            let is_own = session.write(&target.plan, rows).await?;
+            if !is_own {
                 let table = &target.plan.table;
                 tracing::warn!(
                     table,
