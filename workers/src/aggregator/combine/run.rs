@@ -128,6 +128,7 @@ pub fn read(combiner: Combiner) -> Result<(), KafkaError> {
     while !run.it.stop.is_requested() {
         run.turn()?;
     }
+    run.it.health.stopping();
     run.commit()?;
     let Loop { it: Combiner { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
@@ -139,10 +140,13 @@ impl Loop {
         while !self.it.stop.is_requested() {
             let (loaded, faults) = self.it.follower.follow(&mut self.it.lookups, Duration::from_millis(10));
             if loaded {
+                self.it.health.set("lookups", Condition::Running);
                 return true;
             }
             if let Some(fault) = faults.first() {
-                self.it.health.set("lookups", Condition::Waiting(format!("{fault:?}")));
+                self.it
+                    .health
+                    .set("lookups", Condition::Waiting(format!("a topic to look up can't be read: {fault}")));
             }
         }
         false

@@ -149,6 +149,7 @@ pub fn merge(merger: Merger) -> Result<(), KafkaError> {
     while !run.it.stop.is_requested() {
         run.turn()?;
     }
+    run.it.health.stopping();
     run.commit()?;
     let Loop { it: Merger { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
