@@ -139,6 +139,7 @@ impl Loop {
         while !self.it.stop.is_requested() {
             let (loaded, faults) = self.it.follower.follow(&mut self.it.lookups, Duration::from_millis(10));
             if loaded {
+                self.it.health.set("lookups", Condition::Running);
                 return true;
             }
             if let Some(fault) = faults.first() {
