@@ -218,6 +218,7 @@ impl Member {
 
     /// Begins to read partitions whose state is there.
     pub fn begin(&mut self, claims: &[Claim]) -> Result<(), KafkaError> {
+        self.troubles.kafka_works();
         for claim in claims {
             self.unclaimed.retain(|at| *at != claim.at);
             let owned = Owned { topic_id: claim.topic_id.clone(), next: claim.offset, committed: None };

@@ -39,6 +39,8 @@ const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
 /// Pause between tries while Kafka or a topic is missing.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same while the topics of lookups can't be read.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
 /// How often values are written, unless the manifest says otherwise.
 const EMIT_EVERY_MS: u64 = 1_000;
 /// How long a window waits for a silent source, unless the manifest says otherwise.
@@ -175,7 +177,7 @@ impl Setup {
         };
         let combine = Combine::new(self.plan.clone(), self.window, lateness);
         let lookups = LookupRows::new(&aggregation.lookups);
-        let follower = Follower::start(&self.connection, &lookups, &self.client_id("lookups"))?;
+        let Some(follower) = self.follow(&lookups)? else { return Ok(()) };
         let group = self.work.combine_group.clone();
         let member = self.join("combine", group, aggregation.from.clone(), 16_384)?;
         let rows = self.work.rows_topic.as_ref().and_then(|topic| self.partitions.get(topic));
@@ -192,6 +194,21 @@ impl Setup {
             health: self.health,
             stop: self.stop,
         })
+    }
+
+    /// Begins to read the lookups' topics; `None` when a stop came first.
+    fn follow(&self, lookups: &LookupRows) -> Result<Option<Follower>, KafkaError> {
+        while !self.stop.is_requested() {
+            match Follower::start(&self.connection, lookups, &self.client_id("lookups")) {
+                // A topic that was just created has no leader yet.
+                Err(error) if error.is_transient() => {
+                    self.health.set("lookups", Condition::Waiting(error.to_string()));
+                    std::thread::sleep(LOOKUP_PAUSE);
+                }
+                started => return started.map(Some),
+            }
+        }
+        Ok(None)
     }
 
     fn merge(self, outputs: Vec<Output>) -> Result<(), KafkaError> {

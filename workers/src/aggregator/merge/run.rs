@@ -328,7 +328,13 @@ impl Loop {
                 match event {
                     OutputEvent::Written { number } => self.written(index, number),
                     OutputEvent::Emptied => {
-                        tracing::warn!(output = name, "the store lost its values: they are written again");
+                        // A store that is new to a stage that is new has lost nothing.
+                        if self.partitions.values().any(|partition| partition.state.group_count() > 0) {
+                            tracing::warn!(
+                                output = name,
+                                "the store lost its values: they are written again"
+                            );
+                        }
                         for partition in self.partitions.values_mut() {
                             let Partition { state, dirty, .. } = partition;
                             state.all().for_each(|(key, offset)| dirty[index].add(key, offset));
