@@ -265,7 +265,8 @@ impl Member {
         self.owned.values().any(|owned| owned.committed != Some(owned.next))
     }
 
-    /// The offsets that a transaction commits, each with the step's note.
+    /// The offsets that a transaction commits, each with the step's note: those that have moved, or all where none has,
+    /// because the coordinator tells a member whose time is over only by its offsets.
     pub fn offsets(&self, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
         let at = |(at, owned): (&TopicPartition, &Owned)| CommitAt {
             topic: at.topic.clone(),
@@ -273,7 +274,8 @@ impl Member {
             offset: owned.next,
             metadata: format!("{} {}", owned.topic_id, note(at)),
         };
-        self.owned.iter().filter(|(_, owned)| owned.committed != Some(owned.next)).map(at).collect()
+        let any = self.has_moved();
+        self.owned.iter().filter(|(_, owned)| !any || owned.committed != Some(owned.next)).map(at).collect()
     }
 
     /// These offsets are committed.
@@ -291,19 +293,20 @@ impl Member {
         self.consumer.group_metadata()
     }
 
-    /// Takes what a poll found wrong.
+    /// Takes what a poll found wrong. A sentence for [`Self::stop`], where nothing can move: drop what is in hand first.
     ///
     /// # Errors
     /// The client can't go on.
-    pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<(), KafkaError> {
+    pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<Option<String>, KafkaError> {
         let now = Instant::now();
+        let mut stop = None;
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
                     let sentence = format!(
                         "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
                     );
-                    self.stop(sentence)?;
+                    stop = Some(sentence);
                 }
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
                 Fault::UnknownTopic { topic } => {
@@ -317,7 +320,7 @@ impl Member {
                 Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
             }
         }
-        Ok(())
+        Ok(stop)
     }
 
     /// Something arrived: Kafka works.

@@ -166,7 +166,10 @@ impl Loop {
         for change in rebalance {
             self.on_rebalance(change)?;
         }
-        self.it.member.on_faults(faults)?;
+        if let Some(sentence) = self.it.member.on_faults(faults)? {
+            self.drop_everything();
+            self.it.member.stop(sentence)?;
+        }
         self.note_silence();
         if self.is_due() {
             self.commit()?;
@@ -196,7 +199,12 @@ impl Loop {
         for (id, known) in restored {
             self.it.combine.add_source(id, known);
         }
-        if claims.is_empty() { Ok(()) } else { self.it.member.begin(&claims) }
+        if claims.is_empty() {
+            return Ok(());
+        }
+        // At the bound of state they are paused with the others.
+        self.is_full = false;
+        self.it.member.begin(&claims)
     }
 
     fn restore(&self, claim: &Claim) -> Result<Known, Restore> {
@@ -402,7 +410,12 @@ impl Loop {
         self.records >= MAX_RECORDS
             || waited(self.open_since, LINGER)
             || waited(self.moved_since, OFFSET_LINGER)
-            || !self.news().is_empty()
+            || self.news().iter().any(|mark| self.is_urgent(mark))
+    }
+
+    /// A watermark that has moved goes with the records that moved it; silence, and its end, have no records.
+    fn is_urgent(&self, mark: &Mark) -> bool {
+        self.told.get(&mark.source).is_none_or(|told| told.is_idle != mark.is_idle || told == mark)
     }
 
     /// Marks that say something new, or that are to be renewed.
@@ -422,7 +435,7 @@ impl Loop {
                 .map_or("-".to_owned(), |max| max.to_string())
         };
         let offsets = self.it.member.offsets(note);
-        if offsets.is_empty() && writes.is_empty() {
+        if writes.is_empty() && !self.it.member.has_moved() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
