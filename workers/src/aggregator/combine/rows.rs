@@ -18,9 +18,12 @@ pub struct Rows {
     /// Pane → keys of rows that contributed to it, and of some that have left it since.
     keys_by_pane: BTreeMap<i64, Vec<Box<[u8]>>>,
     /// What the open transaction replaced, in order.
-    replaced: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    replaced: Vec<Replaced>,
     size_bytes: usize,
 }
+
+/// A key, and what the row contributed before.
+type Replaced = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// What a row contributed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -467,8 +467,8 @@ impl Loop {
         &mut self,
         number: i32,
         is_time: bool,
-        changelog: &mut Vec<(i32, Vec<u8>, Option<Vec<u8>>)>,
-        documents: &mut Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
+        changelog: &mut Vec<Entry>,
+        documents: &mut Vec<Document>,
     ) {
         let Some(mut partition) = self.partitions.remove(&number) else { return };
         for (key, offset) in partition.state.changed() {
@@ -599,6 +599,11 @@ impl Loop {
         });
     }
 }
+
+/// Of the changelog: its partition, key and value.
+type Entry = (i32, Vec<u8>, Option<Vec<u8>>);
+/// Of an output topic: the topic, key and value.
+type Document = (String, Vec<u8>, Option<Vec<u8>>);
 
 enum Restore {
     Kafka(KafkaError),
