@@ -19,6 +19,7 @@ pub mod check;
 pub mod database;
 pub mod journal;
 pub mod leak;
+pub mod metrics;
 pub mod own_postgres;
 pub mod process;
 pub mod shop;
