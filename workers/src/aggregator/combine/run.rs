@@ -139,6 +139,7 @@ impl Loop {
         while !self.it.stop.is_requested() {
             let (loaded, faults) = self.it.follower.follow(&mut self.it.lookups, Duration::from_millis(10));
             if loaded {
+                self.it.health.set("lookups", Condition::Running);
                 return true;
             }
             if let Some(fault) = faults.first() {
@@ -192,7 +193,15 @@ impl Loop {
         for (id, known) in restored {
             self.it.combine.add_source(id, known);
         }
-        if claims.is_empty() { Ok(()) } else { self.it.member.begin(&claims) }
+        if claims.is_empty() {
+            return Ok(());
+        }
+        self.it.member.begin(&claims)?;
+        if self.is_full {
+            let begun: Vec<TopicPartition> = claims.into_iter().map(|claim| claim.at).collect();
+            self.it.member.consumer.pause(&begun)?;
+        }
+        Ok(())
     }
 
     fn restore(&self, claim: &Claim) -> Result<Known, Restore> {
@@ -341,6 +350,10 @@ impl Loop {
     }
 
     fn note_silence(&mut self) {
+        // What isn't read any more only seems silent.
+        if self.is_full {
+            return;
+        }
         for (id, since) in &self.quiet_since {
             if since.elapsed() >= QUIET
                 && let Some(source) = self.it.combine.source(&id.topic, id.partition)
@@ -417,8 +430,8 @@ impl Loop {
                 .and_then(|source| self.it.combine.max_event_ms(source))
                 .map_or("-".to_owned(), |max| max.to_string())
         };
-        let offsets = self.it.member.offsets(note);
-        if offsets.is_empty() && writes.is_empty() {
+        let offsets = self.it.member.offsets(!writes.is_empty(), note);
+        if offsets.is_empty() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
@@ -487,8 +500,13 @@ impl Loop {
             return Ok(());
         }
         self.is_full = is_full;
+        self.quiet_since.clear();
         let all: Vec<TopicPartition> = self.it.member.partitions().cloned().collect();
         if is_full {
+            for at in &all {
+                let source = self.it.combine.source(&at.topic, at.partition);
+                source.into_iter().for_each(|source| self.it.combine.set_idle(source, false));
+            }
             let mib = limit >> 20;
             let sentence = format!(
                 "the state has reached its bound of {mib} MiB, so nothing more is read; raise `resources.memory` of \
@@ -510,6 +528,9 @@ impl Loop {
             return;
         }
         self.report_at = now + REPORT_EVERY;
+        if self.is_full {
+            self.it.member.look_at_ends();
+        }
         self.it.member.report();
         let bytes = self.it.combine.size_bytes() + self.it.lookups.size_bytes();
         let all = self.it.health.set_state_bytes("combine", bytes as u64);

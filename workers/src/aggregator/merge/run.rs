@@ -149,7 +149,7 @@ pub fn merge(merger: Merger) -> Result<(), KafkaError> {
     while !run.it.stop.is_requested() {
         run.turn()?;
     }
-    run.commit()?;
+    run.commit(true)?;
     let Loop { it: Merger { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
 }
@@ -176,10 +176,12 @@ impl Loop {
         self.it.member.on_faults(faults)?;
         self.hear_outputs();
         self.turn_the_day();
-        if self.is_due() {
-            self.commit()?;
+        // Once a turn, so that both ways of showing values go by the same.
+        let is_time = Instant::now() >= self.emit_at;
+        if self.is_due(is_time) {
+            self.commit(is_time)?;
         }
-        self.emit();
+        self.emit(is_time);
         self.report();
         Ok(())
     }
@@ -294,7 +296,7 @@ impl Loop {
             }
             Rebalance::Revoked(partitions) => {
                 tracing::info!(?partitions, "merge: partitions revoked");
-                self.commit()?;
+                self.commit(false)?;
                 self.forget(&partitions);
                 self.it.member.let_go(&partitions)
             }
@@ -370,14 +372,13 @@ impl Loop {
         }
     }
 
-    fn is_due(&self) -> bool {
+    fn is_due(&self, is_time: bool) -> bool {
         let waited = self.open_since.is_some_and(|since| since.elapsed() >= LINGER);
-        let now = Instant::now();
         let has_topic = self.it.outputs.iter().any(|output| matches!(output.way, Way::Topic(_)));
         waited
             || self.records >= MAX_RECORDS
-            || now >= self.tidy_at
-            || (has_topic && now >= self.emit_at && self.topics_are_dirty())
+            || Instant::now() >= self.tidy_at
+            || (has_topic && is_time && self.topics_are_dirty())
     }
 
     fn topics_are_dirty(&self) -> bool {
@@ -398,8 +399,8 @@ impl Loop {
             }
     }
 
-    fn commit(&mut self) -> Result<(), KafkaError> {
-        let is_time = Instant::now() >= self.emit_at;
+    /// `is_time`: the interval of `emit` has passed.
+    fn commit(&mut self, is_time: bool) -> Result<(), KafkaError> {
         if Instant::now() >= self.tidy_at {
             self.tidy_at = Instant::now() + TIDY_EVERY;
         }
@@ -408,8 +409,9 @@ impl Loop {
         for number in self.partitions.keys().copied().collect::<Vec<_>>() {
             self.prepare(number, is_time, &mut changelog, &mut documents);
         }
-        let offsets = self.it.member.offsets(|_| "-".to_owned());
-        if changelog.is_empty() && documents.is_empty() && offsets.is_empty() {
+        let has_records = !changelog.is_empty() || !documents.is_empty();
+        let offsets = self.it.member.offsets(has_records, |_| "-".to_owned());
+        if offsets.is_empty() {
             (self.open_since, self.records) = (None, 0);
             return Ok(());
         }
@@ -481,12 +483,12 @@ impl Loop {
     }
 
     /// Hands values to the stores that have nothing on their way.
-    fn emit(&mut self) {
-        let now = Instant::now();
-        let is_time = now >= self.emit_at;
+    fn emit(&mut self, is_time: bool) {
         let mut partitions = std::mem::take(&mut self.partitions);
         for index in 0..self.it.outputs.len() {
-            if self.in_flight[index].is_some() {
+            // What is for a topic goes with a commit.
+            let is_topic = matches!(self.it.outputs[index].way, Way::Topic(_));
+            if is_topic || self.in_flight[index].is_some() {
                 continue;
             }
             let mut rows = Vec::new();
@@ -515,7 +517,7 @@ impl Loop {
                 EmitKind::Every(every) => Duration::from_millis(every.as_ms()),
                 EmitKind::OnClose => Duration::ZERO,
             };
-            self.emit_at = now + every;
+            self.emit_at = Instant::now() + every;
         }
     }
 
