@@ -25,8 +25,10 @@ use crate::stop::Stop;
 
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 20_000;
-/// How long a poll waits when nothing else is to be done.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long a poll waits while something is under way.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits when nothing is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(60);
 /// Records after which a transaction is committed.
@@ -156,7 +158,7 @@ impl Loop {
         self.it.follower.follow(&mut self.it.lookups, Duration::ZERO);
         self.claim()?;
         let Polled { rebalance, records, ends, faults } =
-            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+            self.it.member.consumer.poll(POLL_RECORDS, self.poll_wait());
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -177,6 +179,11 @@ impl Loop {
         self.bound_state()?;
         self.report();
         Ok(())
+    }
+
+    fn poll_wait(&self) -> Duration {
+        let busy = self.open_since.is_some() || !self.parked.is_empty();
+        if busy { BUSY_WAIT } else { IDLE_WAIT }
     }
 
     fn claim(&mut self) -> Result<(), KafkaError> {
@@ -202,9 +209,12 @@ impl Loop {
         if claims.is_empty() {
             return Ok(());
         }
-        // At the bound of state they are paused with the others.
-        self.is_full = false;
-        self.it.member.begin(&claims)
+        self.it.member.begin(&claims)?;
+        if self.is_full {
+            let begun: Vec<TopicPartition> = claims.into_iter().map(|claim| claim.at).collect();
+            self.it.member.consumer.pause(&begun)?;
+        }
+        Ok(())
     }
 
     fn restore(&self, claim: &Claim) -> Result<Known, Restore> {
@@ -353,6 +363,10 @@ impl Loop {
     }
 
     fn note_silence(&mut self) {
+        // What isn't read any more only seems silent.
+        if self.is_full {
+            return;
+        }
         for (id, since) in &self.quiet_since {
             if since.elapsed() >= QUIET
                 && let Some(source) = self.it.combine.source(&id.topic, id.partition)
@@ -434,8 +448,8 @@ impl Loop {
                 .and_then(|source| self.it.combine.max_event_ms(source))
                 .map_or("-".to_owned(), |max| max.to_string())
         };
-        let offsets = self.it.member.offsets(note);
-        if writes.is_empty() && !self.it.member.has_moved() {
+        let offsets = self.it.member.offsets(!writes.is_empty(), note);
+        if offsets.is_empty() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
@@ -504,8 +518,13 @@ impl Loop {
             return Ok(());
         }
         self.is_full = is_full;
+        self.quiet_since.clear();
         let all: Vec<TopicPartition> = self.it.member.partitions().cloned().collect();
         if is_full {
+            for at in &all {
+                let source = self.it.combine.source(&at.topic, at.partition);
+                source.into_iter().for_each(|source| self.it.combine.set_idle(source, false));
+            }
             let mib = limit >> 20;
             let sentence = format!(
                 "the state has reached its bound of {mib} MiB, so nothing more is read; raise `resources.memory` of \
@@ -527,6 +546,9 @@ impl Loop {
             return;
         }
         self.report_at = now + REPORT_EVERY;
+        if self.is_full {
+            self.it.member.look_at_ends();
+        }
         self.it.member.report();
         let bytes = self.it.combine.size_bytes() + self.it.lookups.size_bytes();
         let all = self.it.health.set_state_bytes("combine", bytes as u64);

@@ -29,8 +29,10 @@ use crate::stop::Stop;
 
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 20_000;
-/// How long a poll waits when nothing else is to be done.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long a poll waits while something is under way.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits when nothing is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(50);
 /// Records after which a transaction is committed.
@@ -155,7 +157,7 @@ pub fn merge(merger: Merger) -> Result<(), KafkaError> {
         run.turn()?;
     }
     run.it.health.stopping();
-    run.commit()?;
+    run.commit(true)?;
     let Loop { it: Merger { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
 }
@@ -165,7 +167,7 @@ impl Loop {
         self.look_for_sources();
         self.claim()?;
         let Polled { rebalance, records, ends, faults } =
-            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+            self.it.member.consumer.poll(POLL_RECORDS, self.poll_wait());
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -186,10 +188,12 @@ impl Loop {
         }
         self.hear_outputs();
         self.turn_the_day();
-        if self.is_due() {
-            self.commit()?;
+        // Once a turn, so that both ways of showing values go by the same.
+        let is_time = Instant::now() >= self.emit_at;
+        if self.is_due(is_time) {
+            self.commit(is_time)?;
         }
-        self.emit();
+        self.emit(is_time);
         self.report();
         Ok(())
     }
@@ -218,6 +222,13 @@ impl Loop {
                 self.look_at = now + Duration::from_secs(1);
             }
         }
+    }
+
+    fn poll_wait(&self) -> Duration {
+        let dirty = || {
+            self.partitions.values().any(|partition| partition.dirty.iter().any(|dirty| !dirty.is_empty()))
+        };
+        if self.open_since.is_some() || dirty() { BUSY_WAIT } else { IDLE_WAIT }
     }
 
     fn claim(&mut self) -> Result<(), KafkaError> {
@@ -308,7 +319,7 @@ impl Loop {
             }
             Rebalance::Revoked(partitions) => {
                 tracing::info!(?partitions, "merge: partitions revoked");
-                self.commit()?;
+                self.commit(false)?;
                 self.forget(&partitions);
                 self.it.member.let_go(&partitions)
             }
@@ -390,15 +401,14 @@ impl Loop {
         }
     }
 
-    fn is_due(&self) -> bool {
+    fn is_due(&self, is_time: bool) -> bool {
         let waited = self.open_since.is_some_and(|since| since.elapsed() >= LINGER);
-        let now = Instant::now();
         let has_topic = self.it.outputs.iter().any(|output| matches!(output.way, Way::Topic(_)));
         waited
             || self.records >= MAX_RECORDS
-            || now >= self.tidy_at
+            || Instant::now() >= self.tidy_at
             || self.moved_since.is_some_and(|since| since.elapsed() >= OFFSET_LINGER)
-            || (has_topic && now >= self.emit_at && self.topics_are_dirty())
+            || (has_topic && is_time && self.topics_are_dirty())
     }
 
     fn topics_are_dirty(&self) -> bool {
@@ -419,8 +429,8 @@ impl Loop {
             }
     }
 
-    fn commit(&mut self) -> Result<(), KafkaError> {
-        let is_time = Instant::now() >= self.emit_at;
+    /// `is_time`: the interval of `emit` has passed.
+    fn commit(&mut self, is_time: bool) -> Result<(), KafkaError> {
         if Instant::now() >= self.tidy_at {
             self.tidy_at = Instant::now() + TIDY_EVERY;
         }
@@ -429,8 +439,9 @@ impl Loop {
         for number in self.partitions.keys().copied().collect::<Vec<_>>() {
             self.prepare(number, is_time, &mut changelog, &mut documents);
         }
-        let offsets = self.it.member.offsets(|_| "-".to_owned());
-        if changelog.is_empty() && documents.is_empty() && !self.it.member.has_moved() {
+        let has_records = !changelog.is_empty() || !documents.is_empty();
+        let offsets = self.it.member.offsets(has_records, |_| "-".to_owned());
+        if offsets.is_empty() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
@@ -502,12 +513,12 @@ impl Loop {
     }
 
     /// Hands values to the stores that have nothing on their way.
-    fn emit(&mut self) {
-        let now = Instant::now();
-        let is_time = now >= self.emit_at;
+    fn emit(&mut self, is_time: bool) {
         let mut partitions = std::mem::take(&mut self.partitions);
         for index in 0..self.it.outputs.len() {
-            if self.in_flight[index].is_some() {
+            // What is for a topic goes with a commit.
+            let is_topic = matches!(self.it.outputs[index].way, Way::Topic(_));
+            if is_topic || self.in_flight[index].is_some() {
                 continue;
             }
             let mut rows = Vec::new();
@@ -536,7 +547,7 @@ impl Loop {
                 EmitKind::Every(every) => Duration::from_millis(every.as_ms()),
                 EmitKind::OnClose => Duration::ZERO,
             };
-            self.emit_at = now + every;
+            self.emit_at = Instant::now() + every;
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::redis::RedisFault;
 use super::{Row, Target, postgres, redis};
+use crate::crash;
 use crate::postgres::fault::PostgresError;
 use crate::secrets::SecretsFolder;
 use crate::stop::Stop;
@@ -227,7 +228,9 @@ async fn look(
 async fn write(session: &mut Session, target: &Target, rows: &[Row]) -> Result<(), OutputError> {
     match (session, target) {
         (Session::Redis(session), Target::Redis(target)) => {
+            crash::point("before a batch for Redis");
             let written = session.write(&target.plan.calls(rows)).await?;
+            crash::point("after a batch for Redis");
             if written.refused_keys > 0 {
                 tracing::warn!(
                     keys = written.refused_keys,
