@@ -362,7 +362,7 @@ impl Member {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, step = self.step, "the ends of partitions can't be asked for")
+                tracing::warn!(%error, step = self.step, "the ends of partitions can't be asked for");
             }
         }
     }

@@ -523,7 +523,9 @@ impl Loop {
         if is_full {
             for at in &all {
                 let source = self.it.combine.source(&at.topic, at.partition);
-                source.into_iter().for_each(|source| self.it.combine.set_idle(source, false));
+                if let Some(source) = source {
+                    self.it.combine.set_idle(source, false);
+                }
             }
             let mib = limit >> 20;
             let sentence = format!(
