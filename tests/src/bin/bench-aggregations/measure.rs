@@ -202,12 +202,13 @@ impl Watch {
     }
 
     fn progress(&mut self, order: &Order) -> anyhow::Result<Progress> {
-        let read = self.admin.group_offsets(&order.application, KAFKA_DEADLINE)?;
+        let read = patiently(|| self.admin.group_offsets(&order.application, KAFKA_DEADLINE))?;
         let mut written = 0;
         if let Some(topic) = &order.topic {
             // The end moves when a transaction is committed: from then on its records can be read.
+            let partitions = topics::partitions(topic);
             let ends =
-                self.admin.offsets(&topics::partitions(topic), OffsetOf::LatestCommitted, KAFKA_DEADLINE)?;
+                patiently(|| self.admin.offsets(&partitions, OffsetOf::LatestCommitted, KAFKA_DEADLINE))?;
             written += topics::sum(&ends, topic);
         }
         if order.redis.is_some() {
@@ -222,6 +223,19 @@ impl Watch {
             broker: cpu_seconds(self.broker_pid)?,
             redis: cpu_seconds(self.redis_pid)?,
         })
+    }
+}
+
+/// Asks again while the answer is that it will be there in a moment, as of a group whose coordinator is being made.
+fn patiently<T>(mut ask: impl FnMut() -> acequia_kafka::Result<T>) -> acequia_kafka::Result<T> {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if error.is_transient() && started.elapsed() < KAFKA_DEADLINE => {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            answer => return answer,
+        }
     }
 }
 
