@@ -107,11 +107,6 @@ pub fn compare(found: &Cells, expected: &Cells) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many events results were made of.
-pub fn events(cells: &Cells) -> u64 {
-    cells.values().map(|total| total.orders).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use acequia_tests::bench::events::FIRST_MS;
@@ -133,7 +128,6 @@ mod tests {
         let wanted =
             [(cell(-1, 4), total(1, 9)), (cell(0, 3), total(2, 115)), (cell(1, 3), total(1, 7))].into();
         assert_eq!(expected(), wanted);
-        assert_eq!(events(&expected()), 4);
     }
 
     #[test]
@@ -154,10 +148,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_whole_number_of_cents_is_refused() {
-        for amount in ["1.234", "-1", "null", "\"x\"", "1e9"] {
+        for amount in ["1.234", "-1", "null", "\"x\""] {
             let amount: Value = serde_json::from_str(amount).unwrap();
-            let read = cents(&amount);
-            assert!(read.is_none() || amount == Value::from(1e9), "{amount}: {read:?}");
+            assert_eq!(cents(&amount), None, "{amount}");
         }
     }
 

@@ -14,6 +14,7 @@ use anyhow::{Context as _, ensure};
 use crate::cells::{self, Cell, Cells, WINDOW_MS};
 use crate::engine::{Engine, Order};
 use crate::input::close;
+use crate::measure::read_by;
 use crate::ours::WATERMARK_MS;
 use crate::readers::{Found, Reader};
 use crate::topics;
@@ -24,6 +25,8 @@ pub const RATE: u64 = 1_000;
 pub const SPEED: u64 = 10;
 /// Windows at the beginning that aren't counted: the engine is starting.
 pub const LEFT_OUT: i64 = 3;
+/// So many events are read before the others come.
+const FIRST: u64 = 100;
 /// How often events are sent.
 const TICK: Duration = Duration::from_millis(5);
 /// How long the last results may take.
@@ -41,8 +44,10 @@ pub struct Delays {
     pub ms: Vec<f64>,
     /// How many windows they are of.
     pub windows: usize,
-    /// Events that aren't in the results.
+    /// Events that aren't in these windows' results.
     pub lost: u64,
+    /// Events that aren't in the results of any window, those at the beginning included.
+    pub lost_in_all: u64,
 }
 
 impl Delays {
@@ -67,7 +72,7 @@ pub fn measure(
     )?;
     let readers = Reader::of(stack, order);
     engine.start(order)?;
-    let expected = feed(stack, engine, &order.from, seconds)?;
+    let expected = feed(stack, &admin, engine, order, seconds)?;
     let ended = Instant::now();
     while readers.iter().any(|reader| reader.seen() < expected.len()) && ended.elapsed() < DEADLINE {
         engine.check()?;
@@ -89,28 +94,54 @@ pub fn order() -> Order {
     Order { calm: true, ..Order::new(&unique("bench_calm")) }
 }
 
-/// Sends events at their pace; what must come out of them.
-fn feed(stack: &Stack, engine: &mut dyn Engine, topic: &str, seconds: u64) -> anyhow::Result<Cells> {
+/// Sends events at their pace, as soon as the engine has read the first; what must come out of them.
+fn feed(
+    stack: &Stack,
+    admin: &Admin,
+    engine: &mut dyn Engine,
+    order: &Order,
+    seconds: u64,
+) -> anyhow::Result<Cells> {
     let (count, span_ms) = (RATE * seconds, seconds * SPEED * 1000);
     let producer = Producer::connect(&stack.kafka(), &ProducerSettings::new("acequia bench"))?;
     let mut records = Records::new(Shape::Event, count).spanning(span_ms);
-    let (mut expected, mut sent) = (Cells::new(), 0);
-    let started = Instant::now();
+    let mut expected = Cells::new();
+    let mut send = || -> anyhow::Result<()> {
+        let row = records.make().context("there are as many events as were asked for")?;
+        cells::add(&mut expected, &row);
+        producer.send(&order.from, None, Some(records.key.as_bytes()), Some(records.value.as_bytes()))?;
+        Ok(())
+    };
+    for _ in 0..FIRST {
+        send()?;
+    }
+    producer.flush(KAFKA_DEADLINE)?;
+    wait_until_read(admin, engine, order)?;
+    let (started, mut sent) = (Instant::now(), FIRST);
     while sent < count {
-        let due = (started.elapsed().as_secs_f64() * RATE as f64) as u64;
+        let due = FIRST + (started.elapsed().as_secs_f64() * RATE as f64) as u64;
         while sent < due.min(count) {
-            let row = records.make().context("there are as many events as were asked for")?;
-            cells::add(&mut expected, &row);
-            producer.send(topic, None, Some(records.key.as_bytes()), Some(records.value.as_bytes()))?;
+            send()?;
             sent += 1;
         }
         engine.check()?;
         producer.poll(TICK);
     }
     producer.flush(KAFKA_DEADLINE)?;
-    ensure!(producer.take_undelivered().is_empty(), "not every record of {topic} was delivered");
-    close(&producer, topic, span_ms)?;
+    ensure!(producer.take_undelivered().is_empty(), "not every record of {} was delivered", order.from);
+    close(&producer, &order.from, span_ms)?;
     Ok(expected)
+}
+
+/// What piles up while an engine starts would be read as in a catch-up.
+fn wait_until_read(admin: &Admin, engine: &mut dyn Engine, order: &Order) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while read_by(admin, &order.application, &order.from)? < FIRST {
+        ensure!(started.elapsed() < DEADLINE, "{} doesn't read the first events", engine.name());
+        engine.check()?;
+        std::thread::sleep(TICK);
+    }
+    Ok(())
 }
 
 /// An event as it lies in the topic.
@@ -171,11 +202,17 @@ fn of(
     ms.sort_by(f64::total_cmp);
     let windows: std::collections::BTreeSet<i64> =
         found.readable_ms.keys().filter(|cell| counted(cell)).map(|cell| cell.window_ms).collect();
-    let lost = cells::events(expected).saturating_sub(cells::events(&found.results));
-    if lost == 0 {
+    let lost = |in_windows: &dyn Fn(&Cell) -> bool| {
+        let of = |cells: &Cells| -> u64 {
+            cells.iter().filter(|(cell, _)| in_windows(cell)).map(|(_, total)| total.orders).sum()
+        };
+        of(expected).saturating_sub(of(&found.results))
+    };
+    let (lost, lost_in_all) = (lost(&counted), lost(&|_| true));
+    if lost_in_all == 0 {
         cells::compare(&found.results, expected).with_context(|| format!("{engine}, {output}"))?;
     }
-    Ok(Delays { engine, output, ms, windows: windows.len(), lost })
+    Ok(Delays { engine, output, ms, windows: windows.len(), lost, lost_in_all })
 }
 
 #[cfg(test)]
@@ -219,7 +256,7 @@ mod tests {
         let passes = [(FIRST_MS, 1), (window_ms, 100)].into();
         let delays = of("engine", "topic", &found, &expected, &passes).unwrap();
         assert_eq!(delays.ms.iter().map(|ms| ms.to_bits()).collect::<Vec<_>>(), [7.5_f64.to_bits()]);
-        assert_eq!((delays.windows, delays.lost), (1, 10));
+        assert_eq!((delays.windows, delays.lost, delays.lost_in_all), (1, 5, 10));
         found.results = expected.clone();
         found.results.insert(cell(1, window_ms), cells::Total { orders: 5, cents: 2 });
         assert!(of("engine", "topic", &found, &expected, &passes).is_err());

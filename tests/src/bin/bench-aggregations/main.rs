@@ -69,7 +69,11 @@ fn main() -> anyhow::Result<()> {
     if size.calm_seconds > 0 {
         if let Some(engine) = &ours {
             let order = delay::order().into_topic().into_redis();
-            delays.extend(calm(&stack, &mut watch, &mut *engine.borrow_mut(), &order, size.calm_seconds)?);
+            let ours = calm(&stack, &mut watch, &mut *engine.borrow_mut(), &order, size.calm_seconds)?;
+            for one in &ours {
+                ensure!(one.lost_in_all == 0, "{} events are in no result ({})", one.lost_in_all, one.output);
+            }
+            delays.extend(ours);
         }
         if let Some(engine) = &peer {
             let order = delay::order().into_topic();

@@ -128,8 +128,9 @@ impl Watch {
     /// Removes what an order has left.
     pub fn remove(&mut self, order: &Order) -> anyhow::Result<()> {
         topics::delete(&self.admin, &order.application)?;
-        if let Some(prefix) = &order.redis {
-            self.redis.remove(prefix)?;
+        if order.redis.is_some() {
+            // Beside the values there are keys for their versions, which begin otherwise.
+            self.redis.remove(&order.application)?;
         }
         Ok(())
     }
@@ -202,7 +203,7 @@ impl Watch {
     }
 
     fn progress(&mut self, order: &Order) -> anyhow::Result<Progress> {
-        let read = patiently(|| self.admin.group_offsets(&order.application, KAFKA_DEADLINE))?;
+        let read = read_by(&self.admin, &order.application, &order.from)?;
         let mut written = 0;
         if let Some(topic) = &order.topic {
             // The end moves when a transaction is committed: from then on its records can be read.
@@ -214,7 +215,7 @@ impl Watch {
         if order.redis.is_some() {
             written += self.redis.changes()?;
         }
-        Ok(Progress { read: topics::sum(&read, &order.from).unsigned_abs(), written })
+        Ok(Progress { read, written })
     }
 
     fn spent(&self, engine: &dyn Engine) -> anyhow::Result<Spent> {
@@ -224,6 +225,12 @@ impl Watch {
             redis: cpu_seconds(self.redis_pid)?,
         })
     }
+}
+
+/// How many records of a topic a group has read, by its committed offsets.
+pub fn read_by(admin: &Admin, group: &str, topic: &str) -> anyhow::Result<u64> {
+    let offsets = patiently(|| admin.group_offsets(group, KAFKA_DEADLINE))?;
+    Ok(topics::sum(&offsets, topic).unsigned_abs())
 }
 
 /// Asks again while the answer is that it will be there in a moment, as of a group whose coordinator is being made.

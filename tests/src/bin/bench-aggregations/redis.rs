@@ -70,15 +70,15 @@ impl Redis {
         Ok(line.context("Redis doesn't count its changes")?.trim().parse()?)
     }
 
-    /// All keys that begin so.
-    pub fn keys(&mut self, prefix: &str) -> anyhow::Result<Vec<Vec<u8>>> {
-        let keys = self.call(&[b"KEYS", format!("{prefix}*").as_bytes()])?.list();
+    /// All keys like this; `*` stands for anything.
+    fn keys(&mut self, pattern: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+        let keys = self.call(&[b"KEYS", pattern.as_bytes()])?.list();
         Ok(keys.into_iter().filter_map(Reply::text).collect())
     }
 
     /// Keys and values of all texts whose key begins so.
     pub fn texts(&mut self, prefix: &str) -> anyhow::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let keys = self.keys(prefix)?;
+        let keys = self.keys(&format!("{prefix}*"))?;
         let mut texts = Vec::with_capacity(keys.len());
         for keys in keys.chunks(KEYS_AT_ONCE) {
             let words: Vec<&[u8]> =
@@ -90,9 +90,9 @@ impl Redis {
         Ok(texts)
     }
 
-    /// Removes all keys that begin so.
-    pub fn remove(&mut self, prefix: &str) -> anyhow::Result<()> {
-        for keys in self.keys(prefix)?.chunks(KEYS_AT_ONCE) {
+    /// Removes all keys that have this in them.
+    pub fn remove(&mut self, part: &str) -> anyhow::Result<()> {
+        for keys in self.keys(&format!("*{part}*"))?.chunks(KEYS_AT_ONCE) {
             let words: Vec<&[u8]> =
                 [&b"UNLINK"[..]].into_iter().chain(keys.iter().map(Vec::as_slice)).collect();
             self.call(&words)?;
@@ -161,5 +161,34 @@ impl Redis {
         self.stream.read_exact(&mut bytes)?;
         bytes.truncate(length);
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The server that `tests/layers` names; none in the layers without servers.
+    fn server() -> Option<String> {
+        std::env::var("ACEQUIA_TEST_REDIS").ok()
+    }
+
+    #[test]
+    fn a_key_that_changes_is_told_at_once_and_only_if_it_was_asked_for() {
+        let Some(address) = server() else { return };
+        let prefix = format!("{}:", acequia_tests::stack::unique("bench_test"));
+        let (mut told, mut writes) = (Redis::connect(&address).unwrap(), Redis::connect(&address).unwrap());
+        told.follow(&prefix).unwrap();
+        assert_eq!(told.changed(Duration::from_millis(10)).unwrap(), Vec::<Vec<u8>>::new());
+        let before = writes.changes().unwrap();
+        let (key, other) = (format!("{prefix}a"), format!("other_{prefix}a"));
+        writes.call(&[b"SET", other.as_bytes(), b"1"]).unwrap();
+        writes.call(&[b"SET", key.as_bytes(), "\u{e9}\r\n".as_bytes()]).unwrap();
+        assert_eq!(told.changed(Duration::from_secs(5)).unwrap(), [key.clone().into_bytes()]);
+        assert!(writes.changes().unwrap() >= before + 2);
+        assert_eq!(writes.texts(&prefix).unwrap(), [(key.into_bytes(), "\u{e9}\r\n".as_bytes().to_vec())]);
+        writes.remove(&prefix).unwrap();
+        assert_eq!(writes.keys(&format!("*{prefix}*")).unwrap(), Vec::<Vec<u8>>::new());
+        assert!(writes.call(&[b"NO-SUCH-COMMAND"]).is_err());
     }
 }
