@@ -106,14 +106,14 @@ fn feed(
     let producer = Producer::connect(&stack.kafka(), &ProducerSettings::new("acequia bench"))?;
     let mut records = Records::new(Shape::Event, count).spanning(span_ms);
     let mut expected = Cells::new();
-    let mut send = || -> anyhow::Result<()> {
+    let mut produce = || -> anyhow::Result<()> {
         let row = records.make().context("there are as many events as were asked for")?;
         cells::add(&mut expected, &row);
         producer.send(&order.from, None, Some(records.key.as_bytes()), Some(records.value.as_bytes()))?;
         Ok(())
     };
     for _ in 0..FIRST {
-        send()?;
+        produce()?;
     }
     producer.flush(KAFKA_DEADLINE)?;
     wait_until_read(admin, engine, order)?;
@@ -121,7 +121,7 @@ fn feed(
     while sent < count {
         let due = FIRST + (started.elapsed().as_secs_f64() * RATE as f64) as u64;
         while sent < due.min(count) {
-            send()?;
+            produce()?;
             sent += 1;
         }
         engine.check()?;

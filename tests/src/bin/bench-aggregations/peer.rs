@@ -60,14 +60,11 @@ impl Peer {
     fn order(&mut self, line: &str, answer: &str) -> anyhow::Result<()> {
         let orders = self.orders.as_mut().context("the JVM takes no more orders")?;
         writeln!(orders, "{line}").context("the JVM has ended")?;
-        let started = Instant::now();
-        loop {
-            match self.answers.recv_timeout(ANSWER_DEADLINE.saturating_sub(started.elapsed())) {
-                Ok(said) if said == answer => return Ok(()),
-                Ok(said) => bail!("Kafka Streams {said}"),
-                Err(RecvTimeoutError::Timeout) => bail!("Kafka Streams didn't answer `{line}`"),
-                Err(RecvTimeoutError::Disconnected) => bail!("the JVM has ended: {}", self.log()),
-            }
+        match self.answers.recv_timeout(ANSWER_DEADLINE) {
+            Ok(said) if said == answer => Ok(()),
+            Ok(said) => bail!("Kafka Streams {said}"),
+            Err(RecvTimeoutError::Timeout) => bail!("Kafka Streams didn't answer `{line}`"),
+            Err(RecvTimeoutError::Disconnected) => bail!("the JVM has ended: {}", self.log()),
         }
     }
 
