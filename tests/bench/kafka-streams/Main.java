@@ -20,6 +20,8 @@ import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThr
  * </pre>
  */
 public final class Main {
+    /** The events are months old, and the broker would soon delete what is kept of their windows. */
+    private static final Duration CHANGELOG_RETENTION = Duration.ofDays(3650);
     private static final Duration CLOSE_DEADLINE = Duration.ofSeconds(60);
 
     private final String servers;
@@ -97,6 +99,7 @@ public final class Main {
         settings.put("num.stream.threads", "2");
         settings.put("commit.interval.ms", "100");
         settings.put("statestore.cache.max.bytes", String.valueOf(64 << 20));
+        settings.put("windowstore.changelog.additional.retention.ms", String.valueOf(CHANGELOG_RETENTION.toMillis()));
         settings.put("topology.optimization", "all");
         settings.put("buffered.records.per.partition", "10000");
         settings.put("auto.offset.reset", "earliest");

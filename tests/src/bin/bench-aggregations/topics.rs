@@ -37,9 +37,10 @@ pub fn of_stage(work: &AggregationWork) -> Vec<NewTopic> {
     topics
 }
 
-/// A topic for results.
+/// A topic for results. Kafka Streams gives them the time of the events, which lies months back: by the broker's own
+/// retention they would be deleted within minutes, in the middle of a run.
 pub fn of_results(name: &str) -> NewTopic {
-    topic(name, PARTITIONS, &[])
+    topic(name, PARTITIONS, &[("retention.ms", "-1")])
 }
 
 /// A topic whose records bear the broker's time.
