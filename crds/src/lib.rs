@@ -8,6 +8,7 @@ pub mod crd;
 pub mod debezium_keys;
 pub mod duration;
 pub mod expression;
+pub mod incarnation;
 pub mod lint;
 pub mod manifest;
 pub mod names;

@@ -121,6 +121,26 @@ impl fmt::Display for ConnectorName {
     }
 }
 
+/// What one incarnation of an aggregation is called in Kafka. Everything that holds its state or its progress has the
+/// incarnation in its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregationNames {
+    /// The group that reads what is aggregated: `acequia.<namespace>.<pipeline>.<stage>.<incarnation>.combine`.
+    pub combine_group: String,
+    /// The group that reads partial values: `acequia.<namespace>.<pipeline>.<stage>.<incarnation>.merge`.
+    pub merge_group: String,
+    /// Partial values: `acequia.partials.<namespace>.<pipeline>.<stage>.<incarnation>`.
+    pub partials_topic: String,
+    /// Groups and their values: `acequia.state.<namespace>.<pipeline>.<stage>.<incarnation>`.
+    pub state_topic: String,
+    /// What each row contributed: `acequia.rows.<namespace>.<pipeline>.<stage>.<incarnation>`.
+    pub rows_topic: String,
+    /// Records that came too late: `acequia.late.<namespace>.<pipeline>.<stage>`.
+    pub late_topic: String,
+    /// Records that can't be read: `acequia.dead-letters.<namespace>.<pipeline>.<stage>`.
+    pub dead_letter_topic: String,
+}
+
 impl fmt::Display for PipelineId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.cluster, self.namespace, self.name)
@@ -131,6 +151,24 @@ impl PipelineId {
     /// The consumer group of a stage that isn't given one: `acequia.<namespace>.<pipeline>.<stage id>`.
     pub fn group(&self, stage: &StageId) -> String {
         dotted(&[&self.namespace, &self.name, stage.as_str()], KAFKA_MAX)
+    }
+
+    /// What one incarnation of an aggregation is called in Kafka.
+    pub fn aggregation(&self, name: &str, incarnation: &str) -> AggregationNames {
+        let stage = StageId::new(StageKind::Aggregation, name);
+        let [namespace, pipeline, stage] = [&*self.namespace, &*self.name, stage.as_str()];
+        let group = |step| dotted(&[namespace, pipeline, stage, incarnation, step], KAFKA_MAX);
+        let own = |what| dotted(&[what, namespace, pipeline, stage, incarnation], KAFKA_MAX);
+        let lasting = |what| dotted(&[what, namespace, pipeline, stage], KAFKA_MAX);
+        AggregationNames {
+            combine_group: group("combine"),
+            merge_group: group("merge"),
+            partials_topic: own("partials"),
+            state_topic: own("state"),
+            rows_topic: own("rows"),
+            late_topic: lasting("late"),
+            dead_letter_topic: lasting("dead-letters"),
+        }
     }
 
     /// The connector of a source: `acequia.<namespace>.<pipeline>.source-<name>`.
@@ -230,6 +268,18 @@ mod tests {
     }
 
     #[test]
+    fn state_and_progress_of_an_aggregation_carry_its_incarnation() {
+        let names = pipeline("default", "shop").aggregation("sales", "0123456789");
+        assert_eq!(names.combine_group, "acequia.default.shop.aggregation-sales.0123456789.combine");
+        assert_eq!(names.merge_group, "acequia.default.shop.aggregation-sales.0123456789.merge");
+        assert_eq!(names.partials_topic, "acequia.partials.default.shop.aggregation-sales.0123456789");
+        assert_eq!(names.state_topic, "acequia.state.default.shop.aggregation-sales.0123456789");
+        assert_eq!(names.rows_topic, "acequia.rows.default.shop.aggregation-sales.0123456789");
+        assert_eq!(names.late_topic, "acequia.late.default.shop.aggregation-sales");
+        assert_eq!(names.dead_letter_topic, "acequia.dead-letters.default.shop.aggregation-sales");
+    }
+
+    #[test]
     fn a_dash_that_postgres_does_not_allow_costs_a_hash() {
         let (dashed, other) = (pipeline("default", "a-b").slot("c"), pipeline("default", "a").slot("b-c"));
         assert!(dashed.starts_with("acequia_local_default_a_b_c__"), "{dashed}");
@@ -245,7 +295,46 @@ mod tests {
         assert!(!pipeline("n", "p").slot(digits).contains("__"));
     }
 
+    /// Names of topics: those with the incarnation, and those without.
+    fn topics(names: &AggregationNames) -> ([String; 3], [String; 2]) {
+        let own = [&names.partials_topic, &names.state_topic, &names.rows_topic].map(Clone::clone);
+        (own, [&names.late_topic, &names.dead_letter_topic].map(Clone::clone))
+    }
+
     proptest! {
+        #[test]
+        fn two_incarnations_never_share_state_or_progress(
+            ((a, name_a), (b, name_b)) in (id(), id()), (old, new) in ("[0-9a-f]{0,10}", "[0-9a-f]{0,10}"),
+        ) {
+            let same_stage = a.namespace == b.namespace && a.name == b.name && name_a == name_b;
+            let (of_a, of_b) = (a.aggregation(&name_a, &old), b.aggregation(&name_b, &new));
+            let groups = |names: &AggregationNames| [names.combine_group.clone(), names.merge_group.clone()];
+            for (i, group) in groups(&of_a).iter().enumerate() {
+                for (j, other) in groups(&of_b).iter().enumerate() {
+                    prop_assert_eq!(group == other, same_stage && old == new && i == j);
+                }
+                prop_assert_ne!(group, &b.group(&StageId::new(StageKind::Aggregation, &name_b)));
+                prop_assert!(group.len() <= KAFKA_MAX);
+            }
+            let ((own_a, lasting_a), (own_b, lasting_b)) = (topics(&of_a), topics(&of_b));
+            for (i, topic) in own_a.iter().enumerate() {
+                for (j, other) in own_b.iter().enumerate() {
+                    prop_assert_eq!(topic == other, same_stage && old == new && i == j);
+                }
+                prop_assert!(!lasting_b.contains(topic));
+            }
+            for (i, topic) in lasting_a.iter().enumerate() {
+                for (j, other) in lasting_b.iter().enumerate() {
+                    prop_assert_eq!(topic == other, same_stage && i == j);
+                }
+            }
+            for topic in own_a.iter().chain(&lasting_a) {
+                prop_assert!(topic.starts_with(INTERNAL_PREFIX) && topic.len() <= KAFKA_MAX);
+                prop_assert!(topic.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)));
+                prop_assert_ne!(topic, &b.heartbeat_topic(&name_b));
+            }
+        }
+
         #[test]
         fn two_identities_never_share_a_name((a, source_a) in id(), (b, source_b) in id()) {
             let same_scope = a.namespace == b.namespace && a.name == b.name && source_a == source_b;

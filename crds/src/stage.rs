@@ -30,6 +30,7 @@ pub struct StageConfig {
 /// What a stage does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 pub enum Work {
     /// Makes rows.
     Generator(GeneratorWork),

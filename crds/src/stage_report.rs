@@ -25,6 +25,54 @@ pub struct StageReport {
     /// Generators: the setup SQL has been run (or there is none).
     #[serde(default)]
     pub setup_done: bool,
+    /// Aggregations: how far they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregation: Option<AggregationReport>,
+}
+
+/// How far an aggregation is, as one of its workers sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AggregationReport {
+    /// Up to where all sources have been read, in event time, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark_ms: Option<i64>,
+    /// The source partition that holds the watermark back, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back_by: Option<String>,
+    /// The watermark of each source partition that is known here; at most a hundred.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceReport>,
+    /// Windows that still take records.
+    pub open_windows: u64,
+    /// Groups of all windows that are kept.
+    pub groups: u64,
+    /// Rows of tables whose contributions are kept.
+    pub rows: u64,
+    /// Memory of all state, about.
+    pub state_bytes: u64,
+    /// Records that came too late, since the process began.
+    pub late: u64,
+    /// Values that came for windows that `idleRetention` had ended, since the process began.
+    pub dropped: u64,
+    /// Lookups that found no row in time, since the process began.
+    pub lookups_missed: u64,
+    /// From the broker's time of the record that closed the last window to when every output had it, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visible_after_ms: Option<u64>,
+}
+
+/// How far a source partition of an aggregation is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceReport {
+    /// `<topic>[<partition>]`.
+    pub source: String,
+    /// Its watermark, in milliseconds since 1970; none before its first record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark_ms: Option<i64>,
+    /// It has nothing to read.
+    pub idle: bool,
 }
 
 /// What a worker is doing.

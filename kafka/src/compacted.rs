@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::message::Message;
-
 use crate::connection::Connection;
 use crate::error::Result;
 use crate::log::read_each;
@@ -21,9 +19,9 @@ pub fn read_all(
     deadline: Duration,
 ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut latest = BTreeMap::new();
-    read_each(connection, topic, deadline, |message| {
-        let Some(key) = message.key() else { return };
-        match message.payload() {
+    read_each(connection, topic, deadline, |record| {
+        let Some(key) = record.key else { return };
+        match record.value {
             Some(value) => latest.insert(key.to_vec(), value.to_vec()),
             None => latest.remove(key),
         };

@@ -83,6 +83,21 @@ pub enum KafkaError {
         /// The library's words.
         reason: String,
     },
+    /// This member's time in its consumer group is over: the group went on without it, or it isn't in the group at
+    /// present. What was read as that member may be another's by now, so abort the transaction, drop what is in hand
+    /// and poll: the partitions come back, or not, by [`crate::consumer::Rebalance`].
+    #[error(
+        "{call} at {address}: this member's time in its group is over; abort the transaction and drop what is in \
+         hand: {reason}"
+    )]
+    MemberGone {
+        /// The call.
+        call: &'static str,
+        /// The bootstrap servers.
+        address: String,
+        /// The broker's words.
+        reason: String,
+    },
     /// A broker or the client library answered with an error.
     #[error("{call} at {address} failed: {reason} (code {code})")]
     Broker {
@@ -118,7 +133,10 @@ impl KafkaError {
     /// again from time to time, so that it heals by itself when that happened).
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::MustAbort { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::MustAbort { .. }
+            | Self::MemberGone { .. } => true,
             Self::Broker { code, .. } => code::is_transient(*code),
             Self::Config { .. }
             | Self::Denied { .. }
@@ -134,6 +152,13 @@ impl KafkaError {
             Self::Broker { code, .. } => Some(*code),
             _ => None,
         }
+    }
+
+    /// Whether the group no longer counts on this member, so that what is in hand must be dropped: a
+    /// [`Self::MemberGone`], or a commit that the coordinator refused for that reason.
+    pub fn is_member_gone(&self) -> bool {
+        matches!(self, Self::MemberGone { .. })
+            || matches!(self.code(), Some(code::ILLEGAL_GENERATION | code::UNKNOWN_MEMBER_ID))
     }
 
     /// Whether the topic, partition or group doesn't exist.
@@ -173,6 +198,16 @@ impl Call<'_> {
             code::FATAL => KafkaError::Fatal { call, address, reason },
             _ => KafkaError::Broker { call, address, code, reason },
         }
+    }
+
+    pub fn member_gone(self, reason: impl Into<String>) -> KafkaError {
+        let (call, address) = (self.name, self.address.to_owned());
+        KafkaError::MemberGone { call, address, reason: reason.into() }
+    }
+
+    pub fn must_abort(self, reason: impl Into<String>) -> KafkaError {
+        let (call, address) = (self.name, self.address.to_owned());
+        KafkaError::MustAbort { call, address, reason: reason.into() }
     }
 
     pub fn timed_out(self, deadline: Duration, reason: impl Into<String>) -> KafkaError {
@@ -227,7 +262,13 @@ pub(crate) mod code {
     pub const SASL_AUTHENTICATION_FAILED: i32 = 58;
     pub const GROUP_ID_NOT_FOUND: i32 = 69;
     pub const FENCED_INSTANCE_ID: i32 = 82;
+    pub const UNSTABLE_OFFSET_COMMIT: i32 = 88;
     pub const PRODUCER_FENCED: i32 = 90;
+
+    /// Codes that tell a member of a group that its generation is over.
+    pub const fn is_member_gone(code: i32) -> bool {
+        matches!(code, ILLEGAL_GENERATION | UNKNOWN_MEMBER_ID | REBALANCE_IN_PROGRESS | FENCED_INSTANCE_ID)
+    }
 
     /// Codes after which Kafka's own clients try again: leadership and coordinators on the move, replicas that
     /// lag, quotas, and the library's waits.
@@ -270,6 +311,7 @@ mod tests {
         let codes = [code::TRANSPORT, code::AUTHENTICATION, code::PRODUCER_FENCED, code::FATAL, 36];
         let mut errors: Vec<_> = codes.map(|code| CALL.failed(code, "why")).into();
         errors.extend([CALL.timed_out(deadline, "why"), CALL.invalid("why"), CALL.config("why")]);
+        errors.extend([CALL.member_gone("why"), CALL.must_abort("why")]);
         for error in errors {
             let text = error.to_string();
             for part in ["create topics", "kafka:9092", "why"] {
@@ -286,6 +328,16 @@ mod tests {
         for lasting in [code::AUTHENTICATION, 29, code::FENCED_INSTANCE_ID, code::FATAL, 36, 40, 999] {
             assert!(!CALL.failed(lasting, "").is_transient(), "{lasting}");
         }
+    }
+
+    #[test]
+    fn a_member_that_is_gone_is_told_from_a_commit_that_may_be_repeated() {
+        assert!(CALL.member_gone("").is_member_gone());
+        assert!(CALL.failed(code::ILLEGAL_GENERATION, "").is_member_gone());
+        for other in [code::REBALANCE_IN_PROGRESS, code::TIMED_OUT, code::PRODUCER_FENCED] {
+            assert!(!CALL.failed(other, "").is_member_gone(), "{other}");
+        }
+        assert!(!CALL.must_abort("").is_member_gone());
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) fn empty_desired() -> Desired {
         connectors: BTreeMap::new(),
         stages: BTreeMap::new(),
         retired_groups: BTreeSet::new(),
+        retains_state: false,
     }
 }
 
@@ -46,6 +47,8 @@ pub(crate) fn topic(partitions: u32) -> DesiredTopic {
         hold: Hold::Own,
         keyed: false,
         allow_rekey: false,
+        stage: None,
+        groups: BTreeSet::new(),
     }
 }
 
@@ -82,10 +85,8 @@ pub(crate) fn stage(kind: StageKind, name: &str) -> (StageId, DesiredStage) {
         kafka: empty_desired().kafka,
         work: Work::Generator(GeneratorWork { generator, stores: BTreeMap::new(), setup: BTreeMap::new() }),
     };
-    let reads = (kind == StageKind::Sink).then(|| Reads {
-        group: format!("acequia.default.shop.{id}"),
-        topics: BTreeSet::from(["orders".to_owned()]),
-    });
+    let reads =
+        Reads { group: format!("acequia.default.shop.{id}"), topics: BTreeSet::from(["orders".to_owned()]) };
     let stage = DesiredStage {
         kind,
         name: name.into(),
@@ -95,7 +96,7 @@ pub(crate) fn stage(kind: StageKind, name: &str) -> (StageId, DesiredStage) {
         replicas: 1,
         role: if kind == StageKind::Sink { Role::Consumer } else { Role::Producer },
         secrets: BTreeSet::new(),
-        reads,
+        reads: if kind == StageKind::Sink { vec![reads] } else { Vec::new() },
         run: RunPolicy::Always,
     };
     (id, stage)
@@ -233,12 +234,13 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
     match change {
         Change::StartStage { id, .. } | Change::ReplaceStage { id } | Change::ScaleStage { id, .. } => {
             let stage = &desired.stages[id];
-            let replicas = (0..stage.replicas).map(|_| replica()).collect();
+            let one = ObservedReplica { config_hash: stage.hash.clone(), ..replica() };
+            let replicas = (0..stage.replicas).map(|_| one.clone()).collect();
             world.stages.insert(
                 id.clone(),
                 ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas },
             );
-            if let Some(reads) = &stage.reads {
+            for reads in &stage.reads {
                 world
                     .lag
                     .entry(reads.group.clone())
@@ -249,6 +251,13 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
             world.stages.remove(id);
         }
         other => unreachable!("{other:?}"),
+    }
+    let reads = |group: &String| {
+        let mut running = world.stages.keys().filter_map(|id| desired.stages.get(id));
+        running.any(|stage| stage.reads.iter().any(|reads| reads.group == *group))
+    };
+    for (_, lag) in world.lag.iter_mut().filter(|(group, _)| !reads(group)) {
+        *lag = lag.clone().map(|lag| GroupLag { members: 0, ..lag });
     }
 }
 
@@ -272,9 +281,11 @@ pub(crate) fn replica() -> ObservedReplica {
         dead_letters: 0,
         config_hash: "v1".into(),
         setup_done: true,
+        aggregation: None,
     };
     ObservedReplica {
         state: ReplicaState::Running,
+        config_hash: "v1".into(),
         pid: Some(1),
         address: None,
         restarts: 0,
@@ -296,6 +307,8 @@ pub(crate) fn topic_claim(id: Option<&str>, since_ms: u64) -> Claim {
         id: id.map(str::to_owned),
         keys: BTreeSet::new(),
         deletion_policy: DeletionPolicy::Retain,
+        stage: None,
+        groups: BTreeSet::new(),
     });
     Claim { since_ms, state: ClaimState::Held, of }
 }

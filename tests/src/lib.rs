@@ -13,6 +13,7 @@
 )]
 
 pub mod acequia;
+pub mod aggregation;
 pub mod bench;
 pub mod census;
 pub mod check;

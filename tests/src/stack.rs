@@ -104,14 +104,32 @@ impl Stack {
         }
     }
 
+    /// The Redis server.
+    ///
+    /// # Panics
+    /// When it doesn't answer.
+    pub fn redis(&self) -> redis::Connection {
+        let client =
+            redis::Client::open(format!("redis://{}", self.address("redis:6379"))).expect("an address");
+        client.get_connection().expect("Redis answers")
+    }
+
     /// Creates a topic; it must not exist.
     ///
     /// # Panics
     /// When Kafka refuses.
     pub fn create_topic(&self, name: &str, partitions: i32) {
+        self.create_topic_with(name, partitions, &[]);
+    }
+
+    /// As [`Self::create_topic`], with settings.
+    ///
+    /// # Panics
+    /// When Kafka refuses.
+    pub fn create_topic_with(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
         let admin = Admin::connect(&self.kafka(), "acequia tests").expect("an admin client");
-        let topic =
-            NewTopic { name: name.to_owned(), partitions, replication_factor: -1, config: BTreeMap::new() };
+        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let topic = NewTopic { name: name.to_owned(), partitions, replication_factor: -1, config };
         let answers = admin.create_topics(&[topic], false, KAFKA_DEADLINE).expect("Kafka answers");
         for (name, answer) in answers {
             answer.unwrap_or_else(|error| panic!("topic {name}: {error}"));

@@ -1,4 +1,4 @@
-//! `acequia-worker consumer`, run by a test itself.
+//! `acequia-worker`, run by a test itself.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,13 +13,18 @@ use crate::process::{Process, binary};
 use crate::stack::Stack;
 use crate::wait;
 
-/// A sink that a test starts, kills and starts again.
+/// A stage that a test starts, kills and starts again, with a folder of its own.
 #[derive(Clone, Debug)]
-pub struct Sink {
+pub struct Stage {
     stack: Stack,
+    role: &'static str,
     folder: PathBuf,
     config: StageConfig,
 }
+
+/// A sink.
+#[derive(Clone, Debug)]
+pub struct Sink(Stage);
 
 /// A running worker of a sink.
 #[derive(Debug)]
@@ -35,29 +40,43 @@ impl Sink {
     /// # Panics
     /// When its files can't be written.
     pub fn new(stack: &Stack, name: &str, topics: &[&str], postgres: PostgresSink) -> Self {
-        let folder = tempfile::Builder::new().prefix("acequia-test-").tempdir().expect("a folder").keep();
-        let config = StageConfig {
-            pipeline: format!("test/default/{name}"),
-            stage: "sink-dwh".to_owned(),
-            kafka: Kafka { bootstrap_servers: stack.address("kafka:9092").to_owned(), tls: None, sasl: None },
-            work: Work::Sink(SinkWork {
-                group: format!("acequia.test.{name}"),
-                topics: topics
-                    .iter()
-                    .map(|topic| SinkTopic { name: (*topic).to_owned(), captured: None })
-                    .collect(),
-                store: stack.store("dwh_db"),
-                postgres,
-            }),
+        let topics = topics.iter().map(|topic| SinkTopic { name: (*topic).to_owned(), captured: None });
+        let work = SinkWork {
+            group: format!("acequia.test.{name}"),
+            topics: topics.collect(),
+            store: stack.store("dwh_db"),
+            postgres,
         };
-        let text = serde_yaml::to_string(&config).expect("a configuration");
-        std::fs::write(folder.join("config.yaml"), text).expect("the configuration is written");
-        Self { stack: stack.clone(), folder, config }
+        Self(Stage::new(stack, name, "consumer", "sink-dwh", Work::Sink(work)))
     }
 
     /// Identity of the Pipeline in `acequia_offsets`.
     pub fn pipeline(&self) -> &str {
-        &self.config.pipeline
+        &self.0.config.pipeline
+    }
+
+    /// Starts a worker; see [`Stage::start`].
+    pub fn start(&self, instance: &str, environment: &[(&str, &str)]) -> Worker {
+        self.0.start(instance, environment)
+    }
+}
+
+impl Stage {
+    /// A stage of a Pipeline of this name, whose workers have this role.
+    ///
+    /// # Panics
+    /// When its files can't be written.
+    pub fn new(stack: &Stack, name: &str, role: &'static str, stage: &str, work: Work) -> Self {
+        let folder = tempfile::Builder::new().prefix("acequia-test-").tempdir().expect("a folder").keep();
+        let config = StageConfig {
+            pipeline: format!("test/default/{name}"),
+            stage: stage.to_owned(),
+            kafka: Kafka { bootstrap_servers: stack.address("kafka:9092").to_owned(), tls: None, sasl: None },
+            work,
+        };
+        let text = serde_yaml::to_string(&config).expect("a configuration");
+        std::fs::write(folder.join("config.yaml"), text).expect("the configuration is written");
+        Self { stack: stack.clone(), role, folder, config }
     }
 
     /// Starts a worker; `instance` is its fixed name in the group, `environment` is added.
@@ -67,7 +86,7 @@ impl Sink {
         let _ = std::fs::remove_file(&address_file);
         let mut command = Command::new(binary("acequia-worker"));
         command
-            .args(["consumer", "--instance", instance, "--listen", "127.0.0.1:0"])
+            .args([self.role, "--instance", instance, "--listen", "127.0.0.1:0"])
             .arg("--config")
             .arg(self.folder.join("config.yaml"))
             .arg("--secrets")
@@ -94,7 +113,7 @@ impl Worker {
     pub fn wait_for_no_lag(&self, deadline: Duration) -> StageReport {
         let reached =
             |report: &Option<StageReport>| report.as_ref().is_some_and(|report| report.lag == Some(0));
-        wait::until("the sink has no lag", deadline, || self.report(), reached).expect("a report")
+        wait::until("the stage has no lag", deadline, || self.report(), reached).expect("a report")
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Role {
     Producer(Options),
     /// Moves topics into a store: sinks.
     Consumer(Options),
+    /// Folds topics into measures: aggregations.
+    Aggregator(Options),
     /// Drops a replication slot and a publication that nobody reads any more, then exits.
     SlotRelease(Options),
 }

@@ -6,6 +6,7 @@
 
 pub mod aggregator;
 pub mod command;
+pub mod connection;
 pub mod consumer;
 pub mod crash;
 pub mod expression;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use acequia_workers::command::{Command, Options, Role, read_config};
 use acequia_workers::secrets::SecretsFolder;
 use acequia_workers::service::Progress;
-use acequia_workers::{consumer, producer, service, slot_release, stop};
+use acequia_workers::{aggregator, consumer, producer, service, slot_release, stop};
 use anyhow::Context;
 use clap::Parser;
 
@@ -22,7 +22,10 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    let (Role::Producer(options) | Role::Consumer(options) | Role::SlotRelease(options)) = &command.role;
+    let (Role::Producer(options)
+    | Role::Consumer(options)
+    | Role::Aggregator(options)
+    | Role::SlotRelease(options)) = &command.role;
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -63,6 +66,9 @@ async fn run(role: &Role, options: &Options) -> anyhow::Result<()> {
         Role::Producer(_) => producer::run(&config, &secrets, &progress, &stop).await?,
         Role::Consumer(_) => {
             consumer::run(&config, &secrets, &progress, &stop, options.instance.as_deref()).await?;
+        }
+        Role::Aggregator(_) => {
+            aggregator::run(&config, &secrets, &progress, &stop, options.instance.as_deref()).await?;
         }
         Role::SlotRelease(_) => slot_release::run(&config, &secrets).await?,
     }

@@ -30,6 +30,14 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// A password, and a name where one is needed.
+pub struct Login {
+    /// Who logs in; none: whoever has the password.
+    pub username: Option<String>,
+    /// What proves it.
+    pub password: Secret,
+}
+
 impl SecretsFolder {
     /// The folder at this path; it is read only when a secret is asked for.
     pub fn at(path: impl Into<PathBuf>) -> Self {
@@ -47,6 +55,16 @@ impl SecretsFolder {
             username: self.read(secret, "username")?,
             password: Secret::new(self.read(secret, "password")?),
         })
+    }
+
+    /// The keys `username`, which may be absent, and `password` of a secret.
+    pub fn login(&self, secret: &str) -> Result<Login, SecretMissing> {
+        let username = match self.read(secret, "username") {
+            Ok(username) => Some(username),
+            Err(missing) if missing.source.kind() == std::io::ErrorKind::NotFound => None,
+            Err(missing) => return Err(missing),
+        };
+        Ok(Login { username, password: Secret::new(self.read(secret, "password")?) })
     }
 
     fn read(&self, secret: &str, key: &str) -> Result<String, SecretMissing> {

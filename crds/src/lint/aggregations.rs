@@ -1,12 +1,15 @@
 //! `spec.aggregations`.
 
 use super::expressions::{RECORD, ROW};
-use super::{Report, sinks};
+use super::{Report, sinks, tables};
 use crate::pipeline::aggregation::{
     Aggregation, EmitKind, Output, OutputKind, RedisLayout, RedisOutput, WindowKind,
 };
 use crate::pipeline::store::Store;
 use crate::pipeline::transform::Format;
+
+/// What is put behind a key for the version of its value.
+const VERSION_SUFFIX: &str = ":acequia";
 
 /// Columns that every table of windows has.
 const WINDOW_COLUMNS: &[&str] = &["window_start", "window_end"];
@@ -17,6 +20,8 @@ pub(super) fn check(report: &mut Report<'_>) {
     for (index, aggregation) in aggregations.iter().enumerate() {
         let path = format!("spec.aggregations[{index}]");
         one(aggregation, &path, report);
+        tables::check(aggregation, &path, report);
+        own_output(aggregation, &path, report);
         window(aggregation, &path, report);
         for (index, output) in aggregation.to.iter().enumerate() {
             self::output(output, aggregation, &format!("{path}.to[{index}]"), report);
@@ -56,6 +61,16 @@ fn one<'a>(aggregation: &'a Aggregation, path: &str, report: &mut Report<'a>) {
         report.optional_expression(measure.today.as_ref(), &format!("{path}.today"), &variables);
     }
     names(aggregation, path, report);
+}
+
+/// What is looked up would change with what comes out, and a replay would find something else.
+fn own_output(aggregation: &Aggregation, path: &str, report: &mut Report<'_>) {
+    for (index, lookup) in aggregation.lookups.iter().enumerate() {
+        if aggregation.to.iter().any(|output| output.topic.as_ref() == Some(&lookup.topic)) {
+            let message = format!("`{}` is what this aggregation writes", lookup.topic);
+            report.add(format!("{path}.lookups[{index}].topic"), message, "look up another topic");
+        }
+    }
 }
 
 /// Groups and measures become columns of one row.
@@ -201,6 +216,10 @@ fn redis(redis: &RedisOutput, aggregation: &Aggregation, path: &str, report: &mu
             let message = format!("is the same for every `{group}`, so they overwrite each other");
             report.add(&key, message, format!("put `{{{group}}}` into the key, or write `as: hash`"));
         }
+    }
+    if redis.key.ends_with(VERSION_SUFFIX) {
+        let message = format!("ends in `{VERSION_SUFFIX}`, where the version of another key's value is kept");
+        report.add(&key, message, "choose another key");
     }
     if redis.layout == RedisLayout::SortedSet && (groups.is_empty() || aggregation.measures.len() != 1) {
         let fix = "add `groupBy` and keep one measure, or write `as: hash`";

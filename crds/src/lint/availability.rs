@@ -1,6 +1,8 @@
 //! What the API has and this version does not.
 
+use crate::expression::Expression;
 use crate::pipeline::PipelineSpec;
+use crate::pipeline::aggregation::{Aggregation, MeasureKind, OutputKind, RedisLayout, WindowKind};
 use crate::pipeline::generator::TemplateKind;
 use crate::pipeline::sink::{Sink, SinkKind, WriteMode};
 use crate::pipeline::source::SourceKind;
@@ -23,8 +25,7 @@ pub fn not_available(spec: &PipelineSpec) -> Vec<Problem> {
         mirror(spec, sink, &path, &mut missing);
     }
     for (index, aggregation) in spec.aggregations.iter().enumerate() {
-        missing
-            .field(format!("spec.aggregations[{index}]"), &format!("the aggregation `{}`", aggregation.name));
+        self::aggregation(aggregation, &format!("spec.aggregations[{index}]"), &mut missing);
     }
     if spec.gateway.is_some() {
         missing.field("spec.gateway".to_owned(), "the gateway");
@@ -116,6 +117,70 @@ fn mirror(spec: &PipelineSpec, sink: &Sink, path: &str, missing: &mut Missing) {
             missing.field(format!("{path}.optional"), "`optional` in a `mirror`");
         }
     }
+}
+
+fn aggregation(aggregation: &Aggregation, path: &str, missing: &mut Missing) {
+    match aggregation.window.kind() {
+        Some(WindowKind::Hopping(_)) => missing.field(format!("{path}.window.hopping"), "`hopping`"),
+        Some(WindowKind::Session(_)) => missing.field(format!("{path}.window.session"), "`session`"),
+        _ => {}
+    }
+    for (index, measure) in aggregation.measures.iter().enumerate() {
+        if let Some(MeasureKind::CountDistinct(_)) = measure.kind() {
+            missing.field(format!("{path}.measures[{index}].countDistinct"), "`countDistinct`");
+        }
+    }
+    for (index, output) in aggregation.to.iter().enumerate() {
+        let path = format!("{path}.to[{index}]");
+        match output.kind() {
+            Some(OutputKind::Redis(redis)) if redis.layout == RedisLayout::SortedSet => {
+                missing.field(format!("{path}.redis.as"), "`sortedSet`");
+            }
+            Some(OutputKind::Postgres(table)) if !table.columns.is_empty() => {
+                missing.field(format!("{path}.postgres.columns"), "`columns` of a table of windows");
+            }
+            Some(OutputKind::Cassandra(_)) => missing.field(format!("{path}.cassandra"), "`cassandra`"),
+            _ => {}
+        }
+    }
+    for (path, text) in expressions(aggregation, path) {
+        let parsed = Expression::parse(text);
+        if parsed.is_ok_and(|one| one.variables().iter().any(|variable| variable.name == "headers")) {
+            missing.field(path, "`headers` in an aggregation");
+        }
+    }
+    if let Some(workers) = &aggregation.workers {
+        self::workers(workers, &format!("{path}.workers"), missing);
+    }
+}
+
+/// Every expression over a record, with its path.
+fn expressions<'a>(aggregation: &'a Aggregation, path: &str) -> Vec<(String, &'a str)> {
+    let mut found = Vec::new();
+    let mut add = |field: String, text: Option<&'a str>| {
+        found.extend(text.map(|text| (format!("{path}.{field}"), text)));
+    };
+    add("latestBy".to_owned(), aggregation.latest_by.as_deref());
+    add("explode.value".to_owned(), aggregation.explode.as_ref().map(|explode| explode.value.as_str()));
+    add("eventTime".to_owned(), aggregation.event_time.as_deref());
+    add("where".to_owned(), aggregation.filter.as_deref());
+    for (index, lookup) in aggregation.lookups.iter().enumerate() {
+        add(format!("lookups[{index}].match"), Some(&lookup.key));
+    }
+    for (index, group) in aggregation.group_by.iter().enumerate() {
+        add(format!("groupBy[{index}].value"), Some(&group.value));
+    }
+    for (index, measure) in aggregation.measures.iter().enumerate() {
+        let field = format!("measures[{index}]");
+        add(format!("{field}.where"), measure.filter.as_deref());
+        add(format!("{field}.today"), measure.today.as_deref());
+        let texts =
+            [("sum", &measure.sum), ("avg", &measure.avg), ("min", &measure.min), ("max", &measure.max)];
+        for (kind, text) in texts {
+            add(format!("{field}.{kind}"), text.as_deref());
+        }
+    }
+    found
 }
 
 fn workers(workers: &Workers, path: &str, missing: &mut Missing) {

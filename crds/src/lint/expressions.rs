@@ -49,10 +49,23 @@ impl<'a> Report<'a> {
         for (index, lookup) in lookups.iter().enumerate() {
             let path = format!("{path}.lookups[{index}]");
             self.topic(&lookup.topic, &format!("{path}.topic"));
+            self.whole(&lookup.topic, &format!("{path}.topic"));
             self.expression(&lookup.key, &format!("{path}.match"), &variables);
             self.new_variable(&lookup.name, &format!("{path}.name"), &mut variables);
         }
         variables
+    }
+
+    /// Says so when a topic that is read whole forgets what wasn't written for a while.
+    fn whole(&mut self, name: &str, path: &str) {
+        let Some(topic) = self.spec.topic(name).filter(|topic| !topic.external) else { return };
+        let is = |setting: &str, wanted: &str| {
+            topic.config.get(setting).is_some_and(|value| value.to_text().trim() == wanted)
+        };
+        if !is("cleanup.policy", "compact") && !is("retention.ms", "-1") {
+            let fix = "give the topic `config: {cleanup.policy: compact}` or `{retention.ms: -1}`";
+            self.add(path, format!("`{name}` is looked up, but forgets rows that don't change"), fix);
+        }
     }
 
     fn new_variable(&mut self, name: &'a str, path: &str, variables: &mut Vec<&'a str>) {

@@ -166,7 +166,8 @@ fn tables(spec: &PipelineSpec) -> Vec<(String, String, String)> {
     found
 }
 
-/// The tables and keys that aggregations write.
+/// The tables, keys and topics that aggregations write: path, place, name. Values in a topic have window and group as
+/// their key, so those of two aggregations would replace each other.
 fn aggregated(spec: &PipelineSpec) -> Vec<(String, String, String)> {
     let outputs = spec.aggregations.iter().enumerate().flat_map(|(index, aggregation)| {
         aggregation
@@ -177,16 +178,18 @@ fn aggregated(spec: &PipelineSpec) -> Vec<(String, String, String)> {
     });
     outputs
         .filter_map(|(path, output)| {
-            let place = place(spec, output.store.as_deref()?);
+            let place = || Some(place(spec, output.store.as_deref()?));
             match output.kind()? {
-                OutputKind::Redis(redis) => Some((format!("{path}.redis.key"), place, redis.key.clone())),
+                OutputKind::Redis(redis) => Some((format!("{path}.redis.key"), place()?, redis.key.clone())),
                 OutputKind::Postgres(table) => {
-                    Some((format!("{path}.postgres.table"), place, table.table.clone()))
+                    Some((format!("{path}.postgres.table"), place()?, table.table.clone()))
                 }
                 OutputKind::Cassandra(table) => {
-                    Some((format!("{path}.cassandra.table"), place, table.table.clone()))
+                    Some((format!("{path}.cassandra.table"), place()?, table.table.clone()))
                 }
-                OutputKind::Topic(_) => None,
+                OutputKind::Topic(topic) => {
+                    Some((format!("{path}.topic"), "topics".to_owned(), topic.to_owned()))
+                }
             }
         })
         .collect()

@@ -12,6 +12,7 @@ mod generators;
 mod sinks;
 mod sources;
 mod substitutions;
+mod tables;
 mod topics;
 mod transforms;
 

@@ -83,7 +83,7 @@ pub struct Lookup {
     /// The topic, read whole.
     #[schemars(with = "text::TopicRef")]
     pub topic: String,
-    /// How it is read. Default: as for `from`.
+    /// How it is read. Default: as its source writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Expression for its key. Example: `item.product_id`.

@@ -118,15 +118,20 @@ impl Admin {
         self.without_errors(GROUP, found)
     }
 
-    /// The library answers the same whether topics are missing or only their leaders.
+    /// The library answers the same whether topics or partitions are missing or only their leaders.
     fn why_no_leaders(&self, partitions: &[(String, i32)], deadline: Duration) -> Result<KafkaError> {
         let names: BTreeSet<_> = partitions.iter().map(|(topic, _)| topic.clone()).collect();
         let names: Vec<_> = names.into_iter().collect();
         let found = self.describe_topics(&names, deadline)?;
-        Ok(match names.iter().find(|name| !found.contains_key(*name)) {
-            Some(name) => {
-                self.call(LIST).failed(code::UNKNOWN_TOPIC_OR_PART, format!("topic {name} doesn't exist"))
+        let missing = partitions.iter().find_map(|(topic, partition)| match found.get(topic) {
+            None => Some(format!("topic {topic} doesn't exist")),
+            Some(of) if of.partitions.iter().all(|p| p.id != *partition) => {
+                Some(format!("topic {topic} has no partition {partition}"))
             }
+            Some(_) => None,
+        });
+        Ok(match missing {
+            Some(reason) => self.call(LIST).failed(code::UNKNOWN_TOPIC_OR_PART, reason),
             None => self.call(LIST).failed(code::LEADER_NOT_AVAILABLE, "no partition has a leader"),
         })
     }
@@ -137,7 +142,7 @@ impl Admin {
         elements: Vec<partition_list::Element>,
     ) -> Result<BTreeMap<(String, i32), i64>> {
         let mut offsets = BTreeMap::new();
-        for partition_list::Element { topic, partition, offset, error } in elements {
+        for partition_list::Element { topic, partition, offset, error, .. } in elements {
             if error != 0 {
                 return Err(self.call(call).failed(error, format!("{topic} [{partition}] has no offset")));
             }

@@ -1,6 +1,6 @@
 //! The consumer itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,8 @@ use rdkafka::bindings as rd;
 
 use super::fetch::{Fetched, fetch};
 use super::position::Assigned;
-use super::{ConsumerSettings, Fault, PartitionRecords, Position, Rebalance, Records, TopicPartition, fault};
+use super::sorting::{TopicNames, sort_in};
+use super::{ConsumerSettings, Fault, Position, Rebalance, Records, TopicPartition, fault};
 use crate::connection::Connection;
 use crate::error::{Result, code};
 use crate::native::partition_list::{Element, PartitionList};
@@ -21,7 +22,7 @@ pub struct BatchConsumer {
     queue: Queue,
     pub(super) client: Arc<Client>,
     address: String,
-    topics: BTreeMap<String, Arc<str>>,
+    names: TopicNames,
     pub(super) assigned: HashMap<TopicPartition, Assigned>,
     // A rebalance was handed over and waits for `assign` or `unassign`.
     pub(super) unanswered: bool,
@@ -69,7 +70,7 @@ impl BatchConsumer {
             queue,
             client,
             address: connection.bootstrap_servers.clone(),
-            topics: BTreeMap::new(),
+            names: TopicNames::default(),
             assigned: HashMap::new(),
             unanswered: false,
             suspects: BTreeSet::new(),
@@ -87,7 +88,7 @@ impl BatchConsumer {
         let mut batches = Vec::new();
         for message in fetch(&self.queue, &mut buffer, max_records, timeout) {
             if message.error() == code::NONE {
-                self.sort_in(&mut batches, message);
+                sort_in(&mut batches, message, &mut self.names, &self.client);
             } else {
                 faults.extend(self.fault(&message));
             }
@@ -224,22 +225,8 @@ impl BatchConsumer {
         Ok(())
     }
 
-    fn sort_in(&mut self, batches: &mut Vec<Sorted>, message: Fetched) {
-        let (handle, partition) = (message.topic_handle(), message.partition());
-        let is_its_batch = |batch: &Sorted| batch.handle == handle && batch.records.partition() == partition;
-        // A fetch brings runs of one partition, so the last batch is almost always the right one.
-        let index = batches.iter().rposition(is_its_batch).unwrap_or_else(|| {
-            let topic = self.name(message.topic_name().unwrap_or_default());
-            let records = PartitionRecords::new(topic, partition, self.client.clone());
-            batches.push(Sorted { handle, records });
-            batches.len() - 1
-        });
-        // SAFETY: the message has no error, is of this partition and client, and is given up here.
-        unsafe { batches[index].records.push(message.take()) };
-    }
-
     fn fault(&mut self, message: &Fetched) -> Option<Fault> {
-        let topic = message.topic_name().map(|name| self.name(name));
+        let topic = message.topic_name().map(|name| self.names.of(name));
         if let Some(topic) = &topic {
             self.suspect(topic, message.partition());
         }
@@ -250,7 +237,7 @@ impl BatchConsumer {
 
     fn rebalance(&mut self, change: Rebalanced) -> Rebalance {
         let mut named = |elements: Vec<Element>| {
-            let of = |e: Element| TopicPartition { topic: self.name(e.topic), partition: e.partition };
+            let of = |e: Element| TopicPartition { topic: self.names.of(e.topic), partition: e.partition };
             elements.into_iter().map(of).collect()
         };
         match change {
@@ -258,11 +245,6 @@ impl BatchConsumer {
             Rebalanced::Revoked(elements) => Rebalance::Revoked(named(elements)),
             Rebalanced::Lost(elements) => Rebalance::Lost(named(elements)),
         }
-    }
-
-    /// One shared name per topic.
-    fn name(&mut self, topic: String) -> Arc<str> {
-        self.topics.entry(topic).or_insert_with_key(|topic| Arc::from(topic.as_str())).clone()
     }
 
     pub(super) fn list(&self, call: &'static str, partitions: &[TopicPartition]) -> Result<PartitionList> {
@@ -283,10 +265,4 @@ impl Drop for BatchConsumer {
         // No callback runs after this, but the pointer shall not outlive its queue.
         self.client.inbox().wake(None);
     }
-}
-
-/// A batch that is being filled.
-pub(super) struct Sorted {
-    handle: *mut rd::rd_kafka_topic_t,
-    pub(super) records: PartitionRecords,
 }

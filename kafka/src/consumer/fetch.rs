@@ -44,6 +44,12 @@ impl Fetched {
         unsafe { (*self.0.as_ptr()).partition }
     }
 
+    /// Where in the log the record is, or the error happened.
+    pub fn offset(&self) -> i64 {
+        // SAFETY: the message is valid.
+        unsafe { (*self.0.as_ptr()).offset }
+    }
+
     /// Gives the message to someone who frees it.
     pub fn take(self) -> NonNull<rd::rd_kafka_message_t> {
         let message = self.0;

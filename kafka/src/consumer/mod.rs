@@ -8,17 +8,26 @@
 //! The group alone doesn't keep two members from holding a partition: one that polls too late while a rebalance is on
 //! its way hears of the loss only when it is back. So the claim must fence.
 //!
-//! Nothing is committed unless the caller says so, and never read back: the commit is for lag tools.
+//! Nothing is committed unless the caller says so. Who keeps offsets elsewhere commits for lag tools only; who keeps
+//! them in Kafka sends them in a transaction ([`crate::producer::Producer::send_offsets`]), where the coordinator
+//! fences by generation, and asks [`BatchConsumer::committed`] where to start.
+//!
+//! [`LogReader`] follows partitions without a group.
 
 mod batch;
+mod committed;
 mod fault;
 mod fetch;
+mod log_reader;
 mod position;
 mod records;
 mod settings;
+mod sorting;
 
 pub use batch::{BatchConsumer, Polled};
+pub use committed::{Committed, GroupMetadata};
 pub use fault::Fault;
+pub use log_reader::{LogPolled, LogReader, LogReaderSettings};
 pub use position::Watermarks;
 pub use records::{PartitionRecords, Record, Records};
 pub use settings::ConsumerSettings;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 
-use super::batch::Sorted;
+use super::sorting::Sorted;
 use super::{BatchConsumer, PartitionRecords, Position, TopicPartition};
 use crate::error::Result;
 use crate::native::partition_list::PartitionList;
-use crate::native::{millis, text};
+use crate::native::{Client, millis, text};
 
 /// While records arrive, ends are looked at this often.
 const LOOK_AT_ENDS_EVERY: Duration = Duration::from_secs(1);
@@ -145,11 +145,11 @@ impl BatchConsumer {
             return Vec::new();
         }
         self.ends_looked_at = Instant::now();
-        let Ok(reached) = self.positions() else { return Vec::new() };
+        let assigned: Vec<_> = self.assigned.keys().cloned().collect();
+        let Ok(reached) = library_positions(&self.client, assigned.iter()) else { return Vec::new() };
         let mut ends = Vec::new();
-        for Position { topic, partition, offset } in reached {
-            let Some(Watermarks { high, .. }) = self.watermarks(&topic, partition) else { continue };
-            let at = TopicPartition { topic, partition };
+        for (at, offset) in assigned.into_iter().zip(reached) {
+            let Some(Watermarks { high, .. }) = self.watermarks(&at.topic, at.partition) else { continue };
             if let Some(assigned) = self.assigned.get_mut(&at) {
                 let offset = offset.max(assigned.next_offset);
                 let fetched = assigned.waits_since.is_none_or(|since| since.elapsed() > FIRST_FETCH);
@@ -161,23 +161,22 @@ impl BatchConsumer {
         }
         ends
     }
-
-    /// The library's positions, which are beyond transaction markers; negative before the first record.
-    fn positions(&self) -> Result<Vec<Position>> {
-        let assigned: Vec<_> = self.assigned.keys().collect();
-        let elements = assigned.iter().map(|at| (&*at.topic, at.partition, 0));
-        let list = PartitionList::of(self.client.call("read positions"), elements)?;
-        // SAFETY: client and list are alive.
-        let code = unsafe { rd::rd_kafka_position(self.client.as_ptr(), list.as_ptr()) };
-        self.client.check("read positions", code)?;
-        Ok(assigned
-            .into_iter()
-            .zip(list.elements())
-            .map(|(at, element)| position(at, element.offset))
-            .collect())
-    }
 }
 
-fn position(at: &TopicPartition, offset: i64) -> Position {
+/// The library's positions in the order of the partitions. They are beyond transaction markers, and negative before
+/// the first record.
+pub(super) fn library_positions<'a>(
+    client: &Client,
+    partitions: impl Iterator<Item = &'a TopicPartition>,
+) -> Result<Vec<i64>> {
+    let call = "read positions";
+    let list = PartitionList::of(client.call(call), partitions.map(|at| (&*at.topic, at.partition, 0)))?;
+    // SAFETY: client and list are alive.
+    let code = unsafe { rd::rd_kafka_position(client.as_ptr(), list.as_ptr()) };
+    client.check(call, code)?;
+    Ok(list.elements().into_iter().map(|element| element.offset).collect())
+}
+
+pub(super) fn position(at: &TopicPartition, offset: i64) -> Position {
     Position { topic: at.topic.clone(), partition: at.partition, offset }
 }

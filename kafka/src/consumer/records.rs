@@ -193,12 +193,24 @@ impl fmt::Debug for PartitionRecords {
 }
 
 impl Record<'_> {
-    /// When the record was made (or appended, if the topic says so), in milliseconds since 1970 UTC.
+    /// The record's time, in milliseconds since 1970 UTC: when its producer made it, or, if the topic says
+    /// `message.timestamp.type=LogAppendTime`, when the broker appended it. [`Self::append_time_ms`] tells which.
     pub fn timestamp_ms(&self) -> Option<i64> {
+        self.timestamp().0
+    }
+
+    /// When the broker appended the record, in milliseconds since 1970 UTC by the broker's clock; `None` unless the
+    /// topic says `message.timestamp.type=LogAppendTime`. All records of one request have the same.
+    pub fn append_time_ms(&self) -> Option<i64> {
+        let (timestamp_ms, kind) = self.timestamp();
+        timestamp_ms.filter(|_| kind == rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME)
+    }
+
+    fn timestamp(&self) -> (Option<i64>, rd::rd_kafka_timestamp_type_t) {
         let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is valid as long as the batch that this record borrows.
         let timestamp_ms = unsafe { rd::rd_kafka_message_timestamp(self.message.as_ptr(), &raw mut kind) };
-        (timestamp_ms >= 0).then_some(timestamp_ms)
+        ((timestamp_ms >= 0).then_some(timestamp_ms), kind)
     }
 }
 

@@ -72,6 +72,8 @@ impl ConsumerSettings {
             .set("topic.metadata.refresh.interval.ms", self.metadata_refresh_ms.to_string())
             .set("queued.max.messages.kbytes", self.queued_max_kbytes.to_string())
             .set("queued.min.messages", self.queued_min_messages.to_string())
+            // Offsets of an open transaction are asked for again this often, not once a second.
+            .set("retry.backoff.max.ms", "200")
             // At the default of 1000 a reader that is slower than the fetcher stands still for a second at a time.
             .set("fetch.queue.backoff.ms", "10");
         if let Some(instance_id) = &self.instance_id {

@@ -1,6 +1,7 @@
 //! Strings to and from C.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::slice;
 
 use crate::error::{Call, Result};
 
@@ -31,6 +32,18 @@ pub(crate) unsafe fn owned(text: *const c_char) -> String {
 pub(crate) unsafe fn owned_if_some(text: *const c_char) -> Option<String> {
     // SAFETY: as the caller promises.
     (!text.is_null()).then(|| unsafe { owned(text) })
+}
+
+/// A copy of bytes that should be text; null is empty.
+///
+/// # Safety
+/// `start` is null or points to `length` bytes that live and don't change for the length of the call.
+pub(crate) unsafe fn of_bytes(start: *const c_void, length: usize) -> String {
+    if start.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and valid as the caller promises.
+    String::from_utf8_lossy(unsafe { slice::from_raw_parts(start.cast::<u8>(), length) }).into_owned()
 }
 
 /// The name librdkafka gives an error code.

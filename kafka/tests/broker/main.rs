@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod admin;
+mod exactly_once;
 mod fixture;
 mod groups;
+mod reading;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactions;

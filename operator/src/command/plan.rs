@@ -92,6 +92,7 @@ fn text(desired: &Desired, plan: &Plan) -> String {
     if records > 0 {
         lines.push(format!("change   {records} records of ownership"));
     }
+    lines.extend(plan.notes.iter().map(|note| format!("note     {note}")));
     lines.extend(plan.waiting.iter().map(|waiting| format!("later    {waiting}")));
     lines.extend(plan.refused.iter().map(|refusal| format!("refused  {refusal}")));
     if plan.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use acequia_crds::pipeline::kafka::Kafka;
-use acequia_crds::pipeline::store::Postgres;
+use acequia_crds::pipeline::store::{Postgres, Redis, Store};
 
 /// `host:port` as the manifest says it → `host:port` as this machine reaches it. What isn't named stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,21 @@ impl Addresses {
         }
     }
 
+    /// The Redis server where it is.
+    pub fn redis(&self, store: &Redis) -> Redis {
+        Redis { address: self.address(&store.address), ..store.clone() }
+    }
+
+    /// The store where it is. Cassandra's addresses stay, because this version doesn't connect to it.
+    pub fn store(&self, store: &Store) -> Store {
+        Store {
+            name: store.name.clone(),
+            postgres: store.postgres.as_ref().map(|postgres| self.postgres(postgres)),
+            redis: store.redis.as_ref().map(|redis| self.redis(redis)),
+            cassandra: store.cassandra.clone(),
+        }
+    }
+
     /// An `http://` or `https://` address of a server, where it is, without a slash at its end.
     pub fn url(&self, url: &str) -> String {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
@@ -96,6 +111,16 @@ mod tests {
     fn every_bootstrap_server_is_mapped_on_its_own() {
         let kafka = Kafka { bootstrap_servers: "kafka:9092, other:9092".into(), tls: None, sasl: None };
         assert_eq!(addresses().kafka(&kafka).bootstrap_servers, "127.0.0.1:1,other:9092");
+    }
+
+    #[test]
+    fn a_redis_server_is_where_it_is_here() {
+        let store = |address: &str| {
+            let text = format!("{{name: metrics, redis: {{address: \"{address}\", credentialsSecret: s}}}}");
+            serde_yaml::from_str::<Store>(&text).unwrap()
+        };
+        assert_eq!(addresses().store(&store("db:5432")), store("127.0.0.1:3"));
+        assert_eq!(addresses().store(&store("elsewhere:6379")), store("elsewhere:6379"));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Pure: the manifest, the ConfigMaps beside it and the settings of this operator are all it depends on.
 
 mod addresses;
+#[cfg(test)]
+mod aggregation_tests;
+mod aggregations;
 mod connectors;
 mod stages;
 #[cfg(test)]
@@ -14,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_crds::lint::{lint, not_available};
 use acequia_crds::names::PipelineId;
 use acequia_crds::pipeline::kafka::Kafka;
-use acequia_crds::pipeline::store::{Postgres, StoreKind};
+use acequia_crds::pipeline::store::{Postgres, Store};
 use acequia_crds::pipeline::topic::DeletionPolicy as SpecPolicy;
 use acequia_crds::pipeline::{Pipeline, PipelineSpec};
 use acequia_crds::problem::Problem;
@@ -69,14 +72,17 @@ pub fn desired(
         connectors,
         stages,
         retired_groups: BTreeSet::new(),
+        retains_state: false,
     })
 }
 
-/// What shall be once the Pipeline is deleted: nothing. Its groups go when its topics do.
+/// What shall be once the Pipeline is deleted: nothing. Its groups go when its topics do; those that a topic remembers go
+/// with it.
 pub fn deletion_of(desired: &Desired, spec: &PipelineSpec) -> Desired {
-    let groups = desired.stages.values().filter_map(|stage| stage.reads.as_ref());
+    let remembered: BTreeSet<&String> = desired.topics.values().flat_map(|topic| &topic.groups).collect();
+    let groups = desired.stages.values().flat_map(|stage| &stage.reads).map(|reads| &reads.group);
     let retired_groups = match spec.deletion_policy {
-        SpecPolicy::Delete => groups.map(|reads| reads.group.clone()).collect(),
+        SpecPolicy::Delete => groups.filter(|group| !remembered.contains(group)).cloned().collect(),
         SpecPolicy::Retain => BTreeSet::new(),
     };
     Desired {
@@ -87,6 +93,7 @@ pub fn deletion_of(desired: &Desired, spec: &PipelineSpec) -> Desired {
         connectors: BTreeMap::new(),
         stages: BTreeMap::new(),
         retired_groups,
+        retains_state: spec.deletion_policy == SpecPolicy::Retain,
     }
 }
 
@@ -108,6 +115,8 @@ struct Context<'a> {
     secrets: &'a SecretReferences,
     kafka: Kafka,
     connect_url: Option<String>,
+    /// Stores by name, where they are.
+    stores: BTreeMap<&'a str, Store>,
     /// PostgreSQL stores by name, where they are.
     postgres: BTreeMap<&'a str, Postgres>,
 }
@@ -130,12 +139,10 @@ impl<'a> Context<'a> {
             );
             problems.push(Problem::new(field, message, fix));
         }
-        let postgres = spec.stores.iter().filter_map(|store| match store.kind() {
-            Some(StoreKind::Postgres(postgres)) => {
-                Some((store.name.as_str(), settings.addresses.postgres(postgres)))
-            }
-            _ => None,
-        });
+        let stores: BTreeMap<&str, Store> =
+            spec.stores.iter().map(|store| (store.name.as_str(), settings.addresses.store(store))).collect();
+        let postgres = stores.iter().filter_map(|(name, store)| Some((*name, store.postgres.clone()?)));
+        let postgres = postgres.collect();
         Self {
             identity,
             spec,
@@ -143,7 +150,8 @@ impl<'a> Context<'a> {
             secrets: &settings.secrets,
             kafka: settings.addresses.kafka(&spec.kafka),
             connect_url: spec.connect.as_ref().map(|connect| settings.addresses.url(&connect.url)),
-            postgres: postgres.collect(),
+            stores,
+            postgres,
         }
     }
 

@@ -6,13 +6,13 @@ use acequia_crds::names::{StageId, StageKind};
 use acequia_crds::pipeline::generator::Generator;
 use acequia_crds::pipeline::kafka::Kafka;
 use acequia_crds::pipeline::sink::{Sink, SinkKind};
-use acequia_crds::pipeline::store::Postgres;
+use acequia_crds::pipeline::store::{Postgres, Redis, Store};
 use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::problem::Problem;
 use acequia_crds::stage::{CapturedTable, GeneratorWork, SinkTopic, SinkWork, StageConfig, Work};
 use acequia_crds::stage_report::config_hash;
 
-use super::Context;
+use super::{Context, aggregations};
 use crate::model::desired::{DesiredStage, Reads, Role, RunPolicy};
 
 pub(super) fn stages(context: &Context<'_>, problems: &mut Vec<Problem>) -> BTreeMap<StageId, DesiredStage> {
@@ -23,10 +23,11 @@ pub(super) fn stages(context: &Context<'_>, problems: &mut Vec<Problem>) -> BTre
     for (index, spec) in context.spec.sinks.iter().enumerate() {
         stages.extend(sink(context, &format!("spec.sinks[{index}]"), spec, problems));
     }
+    stages.extend(aggregations::stages(context, problems));
     stages
 }
 
-type Entry = (StageId, DesiredStage);
+pub(super) type Entry = (StageId, DesiredStage);
 
 fn generator(
     context: &Context<'_>,
@@ -55,7 +56,7 @@ fn generator(
         role: Role::Producer,
         replicas: 1,
         secrets,
-        reads: None,
+        reads: Vec::new(),
     };
     parts.stage(context, field, problems)
 }
@@ -118,7 +119,7 @@ fn sink(context: &Context<'_>, field: &str, spec: &Sink, problems: &mut Vec<Prob
         role: Role::Consumer,
         replicas: replicas(context, spec.workers.as_ref()),
         secrets,
-        reads: Some(reads),
+        reads: vec![reads],
     };
     parts.stage(context, field, problems)
 }
@@ -137,13 +138,13 @@ fn captured<'a>(context: &Context<'a>) -> BTreeMap<&'a str, CapturedTable> {
         .collect()
 }
 
-fn replicas(context: &Context<'_>, own: Option<&Workers>) -> u32 {
+pub(super) fn replicas(context: &Context<'_>, own: Option<&Workers>) -> u32 {
     let defaults = context.spec.workers.clone().unwrap_or_default();
     let workers = own.map_or_else(|| defaults.clone(), |own| own.or(&defaults));
     workers.replicas.map_or(1, |replicas| replicas.min)
 }
 
-fn kafka_secrets(kafka: &Kafka) -> BTreeSet<String> {
+pub(super) fn kafka_secrets(kafka: &Kafka) -> BTreeSet<String> {
     let ca = kafka.tls.as_ref().and_then(|tls| tls.ca_secret.as_ref()).map(|secret| secret.name.clone());
     let login = kafka.sasl.as_ref().map(|sasl| sasl.credentials_secret.clone());
     ca.into_iter().chain(login).collect()
@@ -155,19 +156,37 @@ pub(crate) fn store_secrets(store: &Postgres) -> BTreeSet<String> {
     ca.into_iter().chain([store.credentials_secret.clone()]).collect()
 }
 
+/// Names of the secrets that a connection to a Redis server needs.
+fn redis_secrets(redis: &Redis) -> BTreeSet<String> {
+    let tls = redis.tls.as_ref();
+    let ca = tls.and_then(|tls| tls.ca_secret.as_ref()).map(|secret| secret.name.clone());
+    ca.into_iter().chain(redis.credentials_secret.clone()).collect()
+}
+
+/// Names of the secrets that a connection to a store needs.
+pub(super) fn secrets_of(store: &Store) -> BTreeSet<String> {
+    let postgres = store.postgres.iter().flat_map(store_secrets);
+    postgres.chain(store.redis.iter().flat_map(redis_secrets)).collect()
+}
+
 /// What differs from stage to stage.
-struct Parts<'a> {
-    kind: StageKind,
-    name: &'a str,
-    work: Work,
-    role: Role,
-    replicas: u32,
-    secrets: BTreeSet<String>,
-    reads: Option<Reads>,
+pub(super) struct Parts<'a> {
+    pub kind: StageKind,
+    pub name: &'a str,
+    pub work: Work,
+    pub role: Role,
+    pub replicas: u32,
+    pub secrets: BTreeSet<String>,
+    pub reads: Vec<Reads>,
 }
 
 impl Parts<'_> {
-    fn stage(self, context: &Context<'_>, field: &str, problems: &mut Vec<Problem>) -> Option<Entry> {
+    pub(super) fn stage(
+        self,
+        context: &Context<'_>,
+        field: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Entry> {
         let id = StageId::new(self.kind, self.name);
         let config = StageConfig {
             pipeline: context.identity.to_string(),

@@ -158,9 +158,13 @@ fn names_of_our_own_topics_and_names_that_could_not_be_derived_from_are_refused(
 fn what_this_version_can_not_do_is_refused_with_its_path() {
     let text = refusal(&SHOP.replace(
         "  sinks:\n",
-        "  aggregations: [{name: total, from: [stock], window: {global: {}}, measures: [{name: records, count: {}}], to: [{store: dwh, postgres: {table: totals}}]}]\n  sinks:\n",
+        "  aggregations: [{name: total, from: [stock], window: {session: {gap: 1m}}, measures: [{name: records, count: {}}], to: [{store: dwh, postgres: {table: totals}}]}]\n  sinks:\n",
     ));
-    assert!(text.contains("not available in this version") && text.contains("spec.aggregations"), "{text}");
+    assert!(
+        text.contains("not available in this version")
+            && text.contains("spec.aggregations[0].window.session"),
+        "{text}"
+    );
 }
 
 #[test]

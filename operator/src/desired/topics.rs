@@ -6,7 +6,7 @@ use acequia_crds::names::INTERNAL_PREFIX;
 use acequia_crds::pipeline::topic::Topic;
 use acequia_crds::problem::Problem;
 
-use super::Context;
+use super::{Context, aggregations};
 use crate::model::desired::{DeletionPolicy, DesiredTopic, Hold};
 
 /// How long heartbeats are kept: nobody reads them, they only move a slot on.
@@ -28,6 +28,7 @@ pub(super) fn topics(context: &Context<'_>, problems: &mut Vec<Problem>) -> BTre
         topics.insert(topic.name.clone(), of_the_manifest(context, field, topic, is_keyed));
     }
     topics.extend(heartbeats(context));
+    topics.extend(aggregations::topics(context));
     topics
 }
 
@@ -46,6 +47,8 @@ fn of_the_manifest(context: &Context<'_>, field: String, topic: &Topic, keyed: b
         hold,
         keyed,
         allow_rekey: topic.allow_rekey,
+        stage: None,
+        groups: BTreeSet::new(),
     }
 }
 
@@ -57,7 +60,13 @@ fn keyed<'a>(context: &Context<'a>) -> BTreeSet<&'a str> {
     let polled = spec.sources.iter().filter(|source| source.key.is_some());
     let events = spec.generators.iter().flat_map(|generator| &generator.templates);
     let events = events.filter_map(|template| template.event.as_ref()).filter(|event| event.key.is_some());
+    let aggregations = || spec.aggregations.iter();
+    // A table counts the latest record of each key, so a key must stay where its records are.
+    let tables = aggregations().filter(|aggregation| aggregations::is_of_tables(aggregation));
+    let written = aggregations().flat_map(|aggregation| &aggregation.to);
     captured
+        .chain(tables.flat_map(|aggregation| aggregation.from.iter().map(String::as_str)))
+        .chain(written.filter_map(|output| output.topic.as_deref()))
         .chain(polled.filter_map(|source| source.topic.as_deref()))
         .chain(events.map(|event| event.topic.as_str()))
         .collect()
@@ -76,6 +85,8 @@ fn heartbeats<'a>(context: &'a Context<'_>) -> impl Iterator<Item = (String, Des
                 hold: Hold::Own,
                 keyed: true,
                 allow_rekey: false,
+                stage: None,
+                groups: BTreeSet::new(),
             };
             (context.identity.heartbeat_topic(&source.name), topic)
         },

@@ -7,6 +7,7 @@
 //! for what it needs. What goes, goes the other way round: stages, connectors, topics, groups.
 
 mod connectors;
+mod incarnations;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
     connectors::removed(desired, observed, &mut plan);
     topics::removed(desired, observed, &mut plan);
     topics::retired_groups(desired, observed, &mut plan);
+    incarnations::notes(desired, observed, &mut plan);
     plan
 }
 

@@ -3,7 +3,7 @@
 use acequia_crds::names::StageId;
 
 use crate::model::desired::{Desired, DesiredStage, RunPolicy};
-use crate::model::observed::{ConnectorState, Observed};
+use crate::model::observed::{ConnectorState, Observed, ObservedReplica, ReplicaState};
 use crate::model::plan::{Change, Plan};
 
 /// How a stop that waits begins.
@@ -15,6 +15,7 @@ pub(super) fn all(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         if runs(id, stage, desired, observed) {
             plan.run.insert(id.clone());
             plan.changes.extend(started(id, stage, observed));
+            wait_for_the_processes_before(id, stage, observed, plan);
             wait_for_drain(id, stage, observed, plan);
         } else {
             stopped(id, observed, plan);
@@ -61,18 +62,35 @@ fn started(id: &StageId, stage: &DesiredStage, observed: &Observed) -> Option<Ch
     (from != to).then(|| Change::ScaleStage { id: id.clone(), from, to })
 }
 
+/// A process with another configuration may still read and write what the manifest no longer knows.
+fn wait_for_the_processes_before(id: &StageId, stage: &DesiredStage, observed: &Observed, plan: &mut Plan) {
+    let replicas = observed.stages.get(id).map(|stage| stage.replicas.as_slice()).unwrap_or_default();
+    let is_old = |one: &ObservedReplica| {
+        one.pid.is_some() && (one.state == ReplicaState::Stopping || one.config_hash != stage.hash)
+    };
+    if replicas.iter().any(is_old) {
+        plan.wait(format!("{STOP} {id} as it was before"), "its processes to end".to_owned());
+    }
+}
+
 /// A stage that runs only until it is drained is not at its goal yet.
 fn wait_for_drain(id: &StageId, stage: &DesiredStage, observed: &Observed, plan: &mut Plan) {
     if stage.run != RunPolicy::UntilDrained {
         return;
     }
-    let lag = stage.reads.as_ref().and_then(|reads| observed.lag.get(&reads.group));
-    let until = match lag {
-        Some(Ok(lag)) => format!("the sources to stop and its lag of {} to go to 0", lag.records),
-        Some(Err(unreachable)) => unreachable.to_string(),
-        None => "its consumer group to appear".to_owned(),
-    };
-    plan.wait(format!("{STOP} {id}"), until);
+    let mut records = 0;
+    for reads in &stage.reads {
+        let until = match observed.lag.get(&reads.group) {
+            Some(Ok(lag)) => {
+                records += lag.records;
+                continue;
+            }
+            Some(Err(unreachable)) => unreachable.to_string(),
+            None => format!("its consumer group {} to appear", reads.group),
+        };
+        return plan.wait(format!("{STOP} {id}"), until);
+    }
+    plan.wait(format!("{STOP} {id}"), format!("the sources to stop and its lag of {records} to go to 0"));
 }
 
 fn has_processes(id: &StageId, observed: &Observed) -> bool {
@@ -81,7 +99,9 @@ fn has_processes(id: &StageId, observed: &Observed) -> bool {
 
 /// Nothing writes any more, and what was written is read. None: it can't be known just now.
 fn drained(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> Option<bool> {
-    let Some(reads) = &stage.reads else { return Some(true) };
+    if stage.reads.is_empty() {
+        return Some(true);
+    }
     let mut writers = desired.stages.iter().filter(|(_, writer)| writer.run == RunPolicy::Never);
     let writers_stopped = Some(writers.all(|(id, _)| !has_processes(id, observed)));
     let connectors = desired.connectors.keys().map(|name| match observed.connectors.get(name) {
@@ -91,12 +111,12 @@ fn drained(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> Opti
         Some(Ok(None)) => Some(true),
         Some(Err(_)) | None => None,
     });
-    let all_read = match observed.lag.get(&reads.group) {
+    let all_read = stage.reads.iter().map(|reads| match observed.lag.get(&reads.group) {
         Some(Ok(lag)) => Some(lag.records == 0),
         Some(Err(_)) => None,
         None => observed.topics.is_ok().then_some(false),
-    };
-    let facts: Vec<Option<bool>> = connectors.chain([writers_stopped, all_read]).collect();
+    });
+    let facts: Vec<Option<bool>> = connectors.chain([writers_stopped]).chain(all_read).collect();
     if facts.contains(&Some(false)) {
         return Some(false);
     }

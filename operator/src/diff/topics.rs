@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::incarnations;
 use crate::model::desired::{DeletionPolicy, Desired, DesiredTopic, Hold};
 use crate::model::observed::{Observed, ObservedTopic, Unreachable};
 use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState, Claimed, Ownership, TopicClaim};
@@ -29,7 +30,7 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     let owner = desired.identity.to_string();
     let gone: Vec<_> = ownership
         .of_owner(ClaimKind::Topic, &owner)
-        .filter(|(name, claim)| !desired.topics.contains_key(*name) && claim.state != ClaimState::Released)
+        .filter(|(name, claim)| !desired.topics.contains_key(*name) && incarnations::is_to_go(claim, desired))
         .collect();
     let may_write = super::connectors::may_write_elsewhere(desired, observed);
     for (name, claim) in gone {
@@ -39,8 +40,12 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         }
         let Claimed::Topic(recorded) = &claim.of else { continue };
         let key = ClaimKey { kind: ClaimKind::Topic, name: name.to_owned(), owner: owner.clone() };
+        let policy = incarnations::policy(recorded, desired);
+        if policy == DeletionPolicy::Delete && incarnations::groups_remain(name, recorded, observed, plan) {
+            continue;
+        }
         let still_ours = existing.get(name).filter(|topic| recorded.id.as_ref() == Some(&topic.id));
-        plan.changes.push(match (still_ours, recorded.deletion_policy) {
+        plan.changes.push(match (still_ours, policy) {
             // Gone already, or somebody else's by now.
             (None, _) => Change::Record { key, claim: None },
             (Some(topic), DeletionPolicy::Delete) => {
@@ -225,7 +230,13 @@ impl One<'_> {
         let since_ms = held
             .filter(|claim| claim.state != ClaimState::Released)
             .map_or(self.at_ms, |claim| claim.since_ms);
-        let of = Claimed::Topic(TopicClaim { id, keys, deletion_policy: self.topic.deletion_policy });
+        let of = Claimed::Topic(TopicClaim {
+            id,
+            keys,
+            deletion_policy: self.topic.deletion_policy,
+            stage: self.topic.stage.clone(),
+            groups: self.topic.groups.clone(),
+        });
         Claim { since_ms, state: ClaimState::Held, of }
     }
 

@@ -22,8 +22,11 @@ pub struct Desired {
     pub connectors: BTreeMap<ConnectorName, DesiredConnector>,
     /// Stages by id.
     pub stages: BTreeMap<StageId, DesiredStage>,
-    /// Consumer groups to delete. Only filled when the Pipeline itself goes.
+    /// Consumer groups to delete that no topic remembers. Only filled when the Pipeline itself goes.
     pub retired_groups: BTreeSet<String>,
+    /// The Pipeline goes and may come back: topics that are a stage's own are let go with the groups that they remember,
+    /// whatever their policy, so that it goes on where it was.
+    pub retains_state: bool,
 }
 
 /// A topic as it shall be.
@@ -45,6 +48,12 @@ pub struct DesiredTopic {
     pub keyed: bool,
     /// The user accepts that keys move when partitions are added.
     pub allow_rekey: bool,
+    /// The stage whose own it is: nothing else reads or writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageId>,
+    /// Consumer groups that mean nothing without it, and are deleted before it is.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
 }
 
 /// How a topic becomes ours.
@@ -128,16 +137,16 @@ pub struct DesiredStage {
     pub role: Role,
     /// Names of the secrets it may read.
     pub secrets: BTreeSet<String>,
-    /// Its consumer group and the topics it reads.
-    pub reads: Option<Reads>,
+    /// Its consumer groups and the topics they read. The lag of the first is the stage's.
+    pub reads: Vec<Reads>,
     /// Whether it runs now.
     pub run: RunPolicy,
 }
 
-/// What a stage consumes.
+/// What a consumer group of a stage reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reads {
-    /// Its consumer group.
+    /// The group.
     pub group: String,
     /// The topics.
     pub topics: BTreeSet<String>,
@@ -163,6 +172,8 @@ pub enum Role {
     Producer,
     /// Reads Kafka.
     Consumer,
+    /// Computes windows and totals.
+    Aggregator,
     /// Drops a slot and a publication, once.
     SlotRelease,
 }
@@ -173,6 +184,7 @@ impl Role {
         match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
+            Self::Aggregator => "aggregator",
             Self::SlotRelease => "slot-release",
         }
     }

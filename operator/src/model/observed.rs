@@ -24,7 +24,7 @@ pub struct Observed {
     pub connectors: BTreeMap<ConnectorName, Part<Option<ObservedConnector>>>,
     /// Stages that were given to the supervisor. A missing key: none of its processes is there.
     pub stages: BTreeMap<StageId, ObservedStage>,
-    /// Consumer groups that the Pipeline names, and how far they are behind. A missing key: no such group. Taken after
+    /// Consumer groups that the Pipeline names or its topics remember, and how far they are behind. A missing key: no such group. Taken after
     /// everything else, so that a 0 beside stopped sources means that all is read.
     pub lag: BTreeMap<String, Part<GroupLag>>,
 }
@@ -135,6 +135,8 @@ pub struct ObservedStage {
 pub struct ObservedReplica {
     /// What the supervisor sees.
     pub state: ReplicaState,
+    /// Hash of the configuration that it was started with, or is started with next.
+    pub config_hash: String,
     /// Process id while there is a process.
     pub pid: Option<u32>,
     /// Where it listens, `host:port`, once it has said so.

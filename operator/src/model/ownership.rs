@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acequia_crds::names::StageId;
 use acequia_crds::stage::SlotRelease;
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,12 @@ pub struct TopicClaim {
     pub keys: BTreeSet<String>,
     /// What becomes of it when it leaves the manifest.
     pub deletion_policy: DeletionPolicy,
+    /// The stage whose own it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageId>,
+    /// Consumer groups that are deleted before it is: nobody else remembers them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<String>,
 }
 
 /// What is recorded of a connector: enough to remove it when the manifest no longer knows it.
@@ -180,6 +187,8 @@ mod tests {
                 id: None,
                 keys: BTreeSet::new(),
                 deletion_policy: DeletionPolicy::Retain,
+                stage: None,
+                groups: BTreeSet::new(),
             }),
         }
     }
@@ -206,6 +215,13 @@ mod tests {
         ownership.record(key("c/n/b"), None);
         assert_eq!(ownership.rival(ClaimKind::Topic, "t", "c/n/new", None), None);
         assert_eq!(ownership.of_owner(ClaimKind::Topic, "c/n/a").count(), 1);
+    }
+
+    #[test]
+    fn a_claim_of_a_version_that_knew_neither_stage_nor_groups_is_read_and_written_as_it_was() {
+        let text = r#"{"sinceMs":10,"state":"held","of":{"topic":{"keys":[],"deletionPolicy":"retain"}}}"#;
+        assert_eq!(serde_json::from_str::<Claim>(text).unwrap(), held(10));
+        assert_eq!(serde_json::to_string(&held(10)).unwrap(), text);
     }
 
     #[test]

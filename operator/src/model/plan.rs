@@ -18,6 +18,8 @@ pub struct Plan {
     pub refused: Vec<Refusal>,
     /// What comes later, and what it waits for.
     pub waiting: Vec<Waiting>,
+    /// What a person should know of the changes before they are made.
+    pub notes: Vec<Note>,
     /// The stages that shall have processes now.
     pub run: BTreeSet<StageId>,
 }
@@ -238,6 +240,21 @@ pub struct Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} waits for {}", self.what, self.until)
+    }
+}
+
+/// What a person should know of a change to a stage.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Note {
+    /// The stage.
+    pub stage: StageId,
+    /// What to know. Example: `rebuild from the log's start, since …`.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage, self.text)
     }
 }
 

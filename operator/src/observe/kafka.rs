@@ -10,7 +10,7 @@ use acequia_kafka::{Connection, KafkaError};
 use crate::cluster::{CALL_DEADLINE, Cluster, Error, read_ownership};
 use crate::model::desired::Desired;
 use crate::model::observed::{GroupLag, ObservedTopic, Part};
-use crate::model::ownership::{ClaimKind, Ownership};
+use crate::model::ownership::{ClaimKind, Claimed, Ownership};
 
 /// What there is in Kafka of one Pipeline.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +34,7 @@ pub struct Subject {
 impl Subject {
     /// What `desired` names.
     pub fn of(desired: &Desired) -> Self {
-        let reads = desired.stages.values().filter_map(|stage| stage.reads.as_ref());
+        let reads = desired.stages.values().flat_map(|stage| &stage.reads);
         let mut groups: BTreeMap<String, BTreeSet<String>> =
             reads.map(|reads| (reads.group.clone(), reads.topics.clone())).collect();
         groups.extend(desired.retired_groups.iter().map(|group| (group.clone(), BTreeSet::new())));
@@ -77,7 +77,7 @@ fn look_blocking(
             (name.clone(), observed(topic, config))
         })
         .collect();
-    let lag = lag(admin, subject, &found, what)?;
+    let lag = lag(admin, &groups(subject, &ownership), &found, what)?;
     Ok(KafkaLook { topics, ownership, lag })
 }
 
@@ -97,17 +97,29 @@ fn observed(topic: &Topic, config: BTreeMap<String, String>) -> ObservedTopic {
     }
 }
 
+/// The groups that the Pipeline names, with what they read, and those that its topics remember.
+fn groups(subject: &Subject, ownership: &Ownership) -> BTreeMap<String, BTreeSet<String>> {
+    let mut groups = subject.groups.clone();
+    for (_, claim) in ownership.of_owner(ClaimKind::Topic, &subject.owner) {
+        let Claimed::Topic(topic) = &claim.of else { continue };
+        for group in &topic.groups {
+            groups.entry(group.clone()).or_default();
+        }
+    }
+    groups
+}
+
 fn lag(
     admin: &Admin,
-    subject: &Subject,
+    reads: &BTreeMap<String, BTreeSet<String>>,
     topics: &BTreeMap<String, Topic>,
     what: &str,
 ) -> Result<BTreeMap<String, Part<GroupLag>>, KafkaError> {
-    let groups = admin.describe_groups(&listed(subject.groups.keys()), CALL_DEADLINE)?;
+    let groups = admin.describe_groups(&listed(reads.keys()), CALL_DEADLINE)?;
     let mut lag = BTreeMap::new();
     for (name, group) in groups {
-        let reads = subject.groups.get(&name).into_iter().flatten();
-        let partitions: Vec<(String, i32)> = reads
+        let topics_read = reads.get(&name).into_iter().flatten();
+        let partitions: Vec<(String, i32)> = topics_read
             .filter_map(|topic| Some((topic, topics.get(topic)?)))
             .flat_map(|(name, topic)| topic.partitions.iter().map(|one| (name.clone(), one.id)))
             .collect();

@@ -21,6 +21,8 @@ pub(super) struct Spec {
     pub role: Role,
     /// The text of its configuration.
     pub text: String,
+    /// Hash of that text.
+    pub hash: String,
 }
 
 /// The order to a keeper; the newest counts.
@@ -80,7 +82,7 @@ impl Keeper {
 
     /// One configuration: process after process, until the order changes.
     async fn keep(&mut self, spec: &Arc<Spec>) {
-        let mut seen = Seen::default();
+        let mut seen = Seen { config_hash: spec.hash.clone(), ..Seen::default() };
         loop {
             let started = Instant::now();
             let over = match Child::start(&self.settings, &self.files, spec.role, &spec.text) {
@@ -155,6 +157,7 @@ impl Keeper {
 /// What a keeper remembers of one configuration's processes.
 #[derive(Default)]
 struct Seen {
+    config_hash: String,
     failures: u32,
     restarts: u32,
     last_exit: Option<String>,
@@ -164,6 +167,7 @@ impl Seen {
     fn replica(&self, state: ReplicaState, pid: Option<u32>) -> ObservedReplica {
         ObservedReplica {
             state,
+            config_hash: self.config_hash.clone(),
             pid,
             address: None,
             restarts: self.restarts,

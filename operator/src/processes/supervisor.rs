@@ -86,7 +86,7 @@ impl Supervisor {
     /// # Errors
     /// The id can't be a file name.
     pub fn set(&self, id: &StageId, stage: &DesiredStage) -> Result<(), Error> {
-        let spec = Arc::new(Spec { role: stage.role, text: stage.text.clone() });
+        let spec = Arc::new(Spec { role: stage.role, text: stage.text.clone(), hash: stage.hash.clone() });
         let mut stages = self.lock_stages();
         let kept = stages.entry(id.clone()).or_insert_with(|| Stage::new(String::new()));
         kept.hash.clone_from(&stage.hash);

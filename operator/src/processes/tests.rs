@@ -96,7 +96,7 @@ fn stage(text: &str, replicas: u32) -> DesiredStage {
         replicas,
         role: Role::Consumer,
         secrets: BTreeSet::new(),
-        reads: None,
+        reads: Vec::new(),
         run: RunPolicy::Always,
     }
 }
@@ -188,6 +188,24 @@ async fn another_configuration_replaces_that_stage_and_no_other() {
     assert_eq!(running(&supervisor, "b").await, b);
     assert_eq!(std::fs::read_to_string(lab.config_of("sink-a-0")).unwrap(), "run 2");
     assert_eq!(supervisor.observe().await[&id("a")].hash, "run 2");
+    supervisor.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_process_is_seen_with_the_configuration_it_was_started_with_until_it_is_gone() {
+    let lab = Lab::new();
+    let supervisor = lab.supervisor().await;
+    supervisor.set(&id("a"), &stage("deaf", 1)).unwrap();
+    let deaf = running(&supervisor, "a").await;
+    supervisor.set(&id("a"), &stage("run", 1)).unwrap();
+    until("another process", async || {
+        let replica = replicas(&supervisor, "a").await.pop()?;
+        let pid = replica.pid?;
+        assert_eq!(replica.config_hash, if pid == deaf { "deaf" } else { "run" });
+        (pid != deaf).then_some(())
+    })
+    .await;
+    assert!(!is_alive(deaf));
     supervisor.shutdown().await;
 }
 

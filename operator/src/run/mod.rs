@@ -31,7 +31,7 @@ use crate::desired::Settings;
 use crate::diff::diff;
 use crate::manifest::Texts;
 use crate::model::desired::Desired;
-use crate::model::plan::{Change, Lane, Plan};
+use crate::model::plan::{Change, Lane, Note, Plan};
 use crate::observe;
 use crate::processes::Supervisor;
 use crate::status::{Report, View};
@@ -123,6 +123,7 @@ pub struct Run {
     tasks: JoinSet<Done>,
     report: Option<Report>,
     settled: bool,
+    noted: Vec<Note>,
     goal: Goal,
     folder: StateFolder,
     screen: Screen,
@@ -158,6 +159,7 @@ impl Run {
             tasks: JoinSet::new(),
             report: None,
             settled: false,
+            noted: Vec::new(),
             goal: start.goal,
             folder: start.folder,
             screen: start.screen,
@@ -217,6 +219,8 @@ impl Run {
         self.restarts.forgive(&observed);
         let plan = diff(&self.desired, &observed);
         self.lanes.forget_settled(&plan);
+        self.screen.notes(&self.noted, &plan.notes);
+        self.noted.clone_from(&plan.notes);
         self.hand_out(&plan);
         self.settled = plan.is_empty();
         if self.report.is_none()

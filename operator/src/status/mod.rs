@@ -60,12 +60,12 @@ pub fn is_ready(status: &PipelineStatus) -> bool {
     ready.is_some_and(|condition| condition.status == ConditionStatus::True)
 }
 
+/// A stage's own topics are left out: there are several a stage, and a status stays small.
 fn topics(view: &View<'_>) -> Vec<TopicStatus> {
     let Ok(existing) = &view.observed.topics else { return Vec::new() };
-    view.desired
-        .topics
-        .keys()
-        .filter_map(|name| {
+    let shown = view.desired.topics.iter().filter(|(_, topic)| topic.stage.is_none());
+    shown
+        .filter_map(|(name, _)| {
             let topic = existing.get(name)?;
             let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX);
             Some(TopicStatus { name: name.clone(), id: Some(topic.id.clone()), partitions })

@@ -146,7 +146,7 @@ pub(super) fn stages(view: &View<'_>) -> Vec<StageSummary> {
         let reports: Vec<_> = replicas.iter().filter_map(|replica| replica.report.as_ref()).collect();
         let lags: Vec<u64> = reports.iter().filter_map(|report| report.lag).collect();
         let group_lag =
-            || view.observed.lag.get(&stage.reads.as_ref()?.group)?.as_ref().ok().map(|lag| lag.records);
+            || view.observed.lag.get(&stage.reads.first()?.group)?.as_ref().ok().map(|lag| lag.records);
         let error = stage_fault(id, stage, view.plan, view.observed);
         StageSummary {
             id: id.clone(),

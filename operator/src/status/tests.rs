@@ -7,7 +7,7 @@ use acequia_crds::stage_report::StageState;
 use super::{View, is_ready, status};
 use crate::diff::diff;
 use crate::fake_world::*;
-use crate::model::desired::{Desired, RunPolicy};
+use crate::model::desired::{Desired, DesiredTopic, RunPolicy};
 use crate::model::observed::{ConnectorFault, ConnectorState, Observed, ReplicaState};
 use crate::model::plan::Lane;
 
@@ -41,6 +41,16 @@ fn assert_not_ready(desired: &Desired, observed: &Observed, reason: Reason, part
     assert_ne!(ready.status, ConditionStatus::True);
     assert_eq!(ready.reason, reason, "{ready:?}");
     assert!(ready.message.contains(part), "{ready:?}");
+}
+
+#[test]
+fn a_stages_own_topics_are_not_listed() {
+    let (mut desired, mut observed) = shop();
+    let own = DesiredTopic { stage: desired.stages.keys().next().cloned(), ..topic(4) };
+    desired.topics.insert("acequia.state.default.shop.x".into(), own);
+    converge(&desired, &mut observed);
+    let status = say(&desired, &observed, &BTreeMap::new());
+    assert_eq!(status.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>(), ["orders"]);
 }
 
 #[test]

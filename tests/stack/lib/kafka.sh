@@ -43,7 +43,7 @@ format_kafka() {
   server_secret "$arguments" <<ARGUMENTS
 -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile=file:$STACK_DIR/lib/log4j2.yaml
 -cp "$STACK_DIR/lib/kafka/*" kafka.tools.StorageTool format
---cluster-id $(cat "$STACK_DIR/cluster-id") --config "$config"
+--cluster-id=$(cat "$STACK_DIR/cluster-id") --config "$config"
 --add-scram "SCRAM-SHA-512=[name=$(cat "$SECRETS_DIR/kafka-user/username"),password=$(cat "$SECRETS_DIR/kafka-user/password")]"
 ARGUMENTS
   "${as_server[@]}" java "@$arguments" >>"$(log_file "kafka-$node")" 2>&1 9>&- || give_up "kafka-$node" "couldn't format its folder"

@@ -5,5 +5,17 @@
 //! partitions, keeps their values in a compacted changelog, and writes absolute values of committed state to the
 //! outputs.
 
+mod codec;
+pub mod combine;
+mod health;
 pub mod measure;
+mod member;
+pub mod merge;
 pub mod output;
+pub mod partial;
+pub mod record;
+mod run;
+mod transaction;
+pub mod window;
+
+pub use run::{AggregatorError, run};

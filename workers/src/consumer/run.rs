@@ -5,7 +5,7 @@ use std::time::Duration;
 use acequia_crds::pipeline::kafka::Kafka;
 use acequia_crds::stage::{SinkWork, StageConfig, Work};
 use acequia_kafka::admin::{Admin, Topic};
-use acequia_kafka::connection::{Connection, Login, TlsFiles};
+use acequia_kafka::connection::Connection;
 use acequia_kafka::consumer::{BatchConsumer, ConsumerSettings};
 use acequia_kafka::error::KafkaError;
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ use super::source::{self, Source};
 use super::tables::{TopicFacts, Topics};
 use super::writer::Writer;
 use crate::command::InvalidConfig;
+use crate::connection::connection;
 use crate::secrets::{SecretMissing, SecretsFolder};
 use crate::service::Progress;
 use crate::stop::Stop;
@@ -142,23 +143,4 @@ async fn describe(
     });
     let (admin, topics) = answer.await.map_err(|_| ConsumerError::Ended("thread that asks Kafka"))??;
     Ok((connection, admin, topics))
-}
-
-/// The cluster of a manifest with the login from its secret.
-pub fn connection(kafka: &Kafka, secrets: &SecretsFolder) -> Result<Connection, SecretMissing> {
-    let tls = kafka.tls.as_ref().map(|tls| TlsFiles {
-        ca_file: tls.ca_secret.as_ref().map(|authority| secrets.file(&authority.name, &authority.key)),
-    });
-    let sasl = match &kafka.sasl {
-        None => None,
-        Some(sasl) => {
-            let credentials = secrets.credentials(&sasl.credentials_secret)?;
-            Some(Login {
-                mechanism: sasl.mechanism.as_str().to_owned(),
-                username: credentials.username,
-                password: credentials.password,
-            })
-        }
-    };
-    Ok(Connection { bootstrap_servers: kafka.bootstrap_servers.clone(), tls, sasl })
 }

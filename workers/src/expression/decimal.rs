@@ -19,6 +19,48 @@ pub enum DecimalError {
 
 /// Reads a number as JSON or a person writes it: `19.99`, `-3`, `1.5e3`.
 pub fn parse(text: &str) -> Result<Decimal, DecimalError> {
+    match short(text) {
+        Some(value) => Ok(value),
+        None => parse_any(text),
+    }
+}
+
+/// The usual case: at most 18 digits and a point, no exponent.
+fn short(text: &str) -> Option<Decimal> {
+    const DIGITS: usize = 18;
+    let bytes = text.as_bytes();
+    let (negative, digits) = match bytes.split_first()? {
+        (b'-', digits) => (true, digits),
+        _ => (false, bytes),
+    };
+    // One more for the point.
+    if digits.len() > DIGITS + 1 || !digits.first()?.is_ascii_digit() {
+        return None;
+    }
+    // In 64 bits without a sign, 19 digits fit as well.
+    let mut mantissa = 0_u64;
+    let mut point = None;
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let scale = match point {
+        None if digits.len() > DIGITS => return None,
+        None => 0,
+        Some(at) => digits.len() - 1 - at,
+    };
+    // A point without digits behind it is for the long way to judge.
+    if point.is_some() && scale == 0 {
+        return None;
+    }
+    let mantissa = i64::try_from(mantissa).ok()?;
+    Decimal::try_new(if negative { -mantissa } else { mantissa }, scale as u32).ok()
+}
+
+fn parse_any(text: &str) -> Result<Decimal, DecimalError> {
     let wrong = || DecimalError::NotANumber(cut(text));
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         None => (text, 0),

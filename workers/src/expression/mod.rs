@@ -2,11 +2,12 @@
 //!
 //! An expression is compiled once into the cheapest program that does it: a literal, a read of a field where it
 //! lies, native comparisons, or, for everything else, CEL's interpreter. All programs of a step share one pass over
-//! a record's value ([`FieldPaths`]).
+//! a record's value ([`FieldPaths`]), and one over each document beside it ([`Layout`]).
 
 mod decimal;
 mod fields;
 mod interpreter;
+mod layout;
 mod number;
 mod operators;
 mod outcome;
@@ -25,11 +26,12 @@ use std::collections::BTreeMap;
 
 use acequia_crds::expression::{Expression, Form, Literal};
 
-pub use decimal::{DecimalError, parse as parse_decimal};
+pub use decimal::{DecimalError, add as add_decimal, divide as divide_decimal, parse as parse_decimal};
 pub use fields::{FieldPaths, FieldSpans, Fields};
 use interpreter::{Decoded, Interpreted, decode, decode_tree};
+pub use layout::{Layout, View};
 use predicate::Condition;
-pub use scan::{DEPTH_LIMIT, Oddities, Undecodable};
+pub use scan::{DEPTH_LIMIT, Elements, Oddities, Undecodable, elements};
 use source::{Compiling, Source};
 pub use value::{HalfCharacter, Value};
 
@@ -108,7 +110,8 @@ pub enum EvaluationError {
     },
 }
 
-/// An expression, compiled for records of one format; its fields are read by the [`FieldPaths`] it was compiled with.
+/// An expression, compiled for records of one format; its fields are read by the [`FieldPaths`] or the [`Layout`] it
+/// was compiled with.
 #[derive(Clone, Debug)]
 pub struct Program {
     text: String,
@@ -133,7 +136,19 @@ impl Program {
         format: Format,
         paths: &mut FieldPaths,
     ) -> Result<Self, Uncompilable> {
-        let mut compiling = Compiling { format, paths };
+        Self::compiled(expression, Compiling { format, paths, documents: &mut [] })
+    }
+
+    /// Compiles an expression that may also refer to the documents of a layout, and adds the fields it needs to it.
+    ///
+    /// # Errors
+    /// It refers to something that is neither there in records of this format nor a document of the layout.
+    pub fn over(expression: &Expression, format: Format, layout: &mut Layout) -> Result<Self, Uncompilable> {
+        let Layout { record: paths, documents } = layout;
+        Self::compiled(expression, Compiling { format, paths, documents })
+    }
+
+    fn compiled(expression: &Expression, mut compiling: Compiling<'_>) -> Result<Self, Uncompilable> {
         let work = match expression.form() {
             Form::Literal(literal) => Work::Literal(constant(literal)),
             Form::Path(path) => Work::Read(compiling.source(path)?),
@@ -169,14 +184,23 @@ impl Program {
         record: &RecordView<'r>,
         fields: &Fields<'r, '_>,
     ) -> Result<Value<'r>, EvaluationError> {
+        self.evaluate_view(&View { record, fields: *fields, documents: &[] })
+    }
+
+    /// The value for a record and the documents beside it. A plain path to something that isn't there is
+    /// [`Value::Absent`]; in any other expression that is an error, as in CEL.
+    ///
+    /// # Errors
+    /// The expression has no value for them.
+    pub fn evaluate_view<'r>(&self, view: &View<'r, '_>) -> Result<Value<'r>, EvaluationError> {
         match &self.work {
-            Work::Read(source) => source.read(record, fields),
+            Work::Read(source) => source.read(view),
             Work::Literal(value) => Ok(value.clone()),
-            Work::Condition(condition) => condition.evaluate(&self.text, record, fields).map(Value::Bool),
+            Work::Condition(condition) => condition.evaluate(&self.text, view).map(Value::Bool),
             Work::Interpret(interpreted, sources) => {
                 let exact = interpreted.exact();
                 interpreted.evaluate(|index, _| match sources.get(index) {
-                    Some(source) => decoded(source, record, fields, exact),
+                    Some(source) => decoded(source, view, exact),
                     None => Ok(None),
                 })
             }
@@ -187,18 +211,17 @@ impl Program {
 /// What the interpreter gets for a path.
 fn decoded<'r>(
     source: &Source,
-    record: &RecordView<'r>,
-    fields: &Fields<'r, '_>,
+    view: &View<'r, '_>,
     exact: bool,
 ) -> Result<Option<Decoded<'r>>, EvaluationError> {
     use cel::common::types::CelString;
 
     if source.is_json() {
-        let Some(text) = source.json(record, fields)? else { return Ok(None) };
+        let Some(text) = source.json(view)? else { return Ok(None) };
         let half = |error| EvaluationError::Text { name: source.to_string(), source: error };
         return decode(text, exact).map(Some).map_err(half);
     }
-    Ok(match source.read(record, fields)? {
+    Ok(match source.read(view)? {
         Value::Text(text) => Some(Box::new(CelString::from(text))),
         // Only `now` is a time; the interpreter takes it as a text and makes a timestamp of it.
         Value::Timestamp(micros) => {

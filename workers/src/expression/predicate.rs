@@ -4,11 +4,10 @@ use std::cmp::Ordering;
 
 use acequia_crds::expression::{Comparison, Literal, Predicate};
 
-use super::EvaluationError;
+use super::layout::View;
 use super::source::{Compiling, Source};
 use super::value::Value;
-use super::{Uncompilable, fields::Fields};
-use crate::record::RecordView;
+use super::{EvaluationError, Uncompilable};
 
 /// A condition whose paths know where they read.
 #[derive(Clone, Debug)]
@@ -43,13 +42,8 @@ impl Condition {
     }
 
     /// Whether it holds. As in CEL, an undecided side doesn't matter where the other one decides.
-    pub fn evaluate(
-        &self,
-        expression: &str,
-        record: &RecordView<'_>,
-        fields: &Fields<'_, '_>,
-    ) -> Result<bool, EvaluationError> {
-        self.decide(record, fields).map_err(|undecided| match undecided {
+    pub fn evaluate(&self, expression: &str, view: &View<'_, '_>) -> Result<bool, EvaluationError> {
+        self.decide(view).map_err(|undecided| match undecided {
             Undecided::Absent(name) => EvaluationError::Absent { expression: expression.to_owned(), name },
             Undecided::Mismatch(message) => {
                 EvaluationError::Failed { expression: expression.to_owned(), message }
@@ -58,27 +52,23 @@ impl Condition {
         })
     }
 
-    fn decide(&self, record: &RecordView<'_>, fields: &Fields<'_, '_>) -> Result<bool, Undecided> {
+    fn decide(&self, view: &View<'_, '_>) -> Result<bool, Undecided> {
         match self {
-            Self::Truth(source) => match read(source, record, fields)? {
+            Self::Truth(source) => match read(source, view)? {
                 Value::Bool(value) => Ok(value),
                 other => Err(Undecided::Mismatch(format!(
                     "`{source}` is {}, where a boolean is needed",
                     other.kind()
                 ))),
             },
-            Self::Compare(source, comparison, literal) => {
-                compare(source, *comparison, literal, record, fields)
-            }
+            Self::Compare(source, comparison, literal) => compare(source, *comparison, literal, view),
             Self::In(source, literals) => {
-                let value = read(source, record, fields)?;
+                let value = read(source, view)?;
                 Ok(literals.iter().any(|literal| equal(&value, literal)))
             }
-            Self::And(left, right) => {
-                both(left.decide(record, fields), || right.decide(record, fields), false)
-            }
-            Self::Or(left, right) => both(left.decide(record, fields), || right.decide(record, fields), true),
-            Self::Not(inner) => inner.decide(record, fields).map(|holds| !holds),
+            Self::And(left, right) => both(left.decide(view), || right.decide(view), false),
+            Self::Or(left, right) => both(left.decide(view), || right.decide(view), true),
+            Self::Not(inner) => inner.decide(view).map(|holds| !holds),
         }
     }
 }
@@ -103,12 +93,8 @@ fn both(
     }
 }
 
-fn read<'r>(
-    source: &Source,
-    record: &RecordView<'r>,
-    fields: &Fields<'r, '_>,
-) -> Result<Value<'r>, Undecided> {
-    match source.read(record, fields).map_err(Undecided::Failed)? {
+fn read<'r>(source: &Source, view: &View<'r, '_>) -> Result<Value<'r>, Undecided> {
+    match source.read(view).map_err(Undecided::Failed)? {
         Value::Absent => Err(Undecided::Absent(source.to_string())),
         value => Ok(value),
     }
@@ -118,10 +104,9 @@ fn compare(
     source: &Source,
     comparison: Comparison,
     literal: &Literal,
-    record: &RecordView<'_>,
-    fields: &Fields<'_, '_>,
+    view: &View<'_, '_>,
 ) -> Result<bool, Undecided> {
-    let value = read(source, record, fields)?;
+    let value = read(source, view)?;
     let holds: fn(Ordering) -> bool = match comparison {
         Comparison::Equal => return Ok(equal(&value, literal)),
         Comparison::NotEqual => return Ok(!equal(&value, literal)),

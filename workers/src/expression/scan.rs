@@ -57,6 +57,36 @@ impl Oddities {
     }
 }
 
+/// The elements of a checked JSON array, each as its JSON text; none of what isn't an array.
+pub fn elements(array: &str) -> Elements<'_> {
+    let mut scanner = Scanner::new(array);
+    let more = scanner.peek() == Some(b'[') && scanner.open(b']', 0).unwrap_or(false);
+    Elements { array, scanner, more }
+}
+
+/// See [`elements`].
+pub struct Elements<'a> {
+    array: &'a str,
+    scanner: Scanner<'a>,
+    more: bool,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if !self.more {
+            return None;
+        }
+        self.scanner.peek();
+        let start = self.scanner.at;
+        self.scanner.skip(0).ok()?;
+        let end = self.scanner.at;
+        self.more = self.scanner.more(b']').unwrap_or(false);
+        self.array.get(start..end)
+    }
+}
+
 /// A place in a JSON text.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],

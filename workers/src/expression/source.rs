@@ -1,4 +1,4 @@
-//! Where a path leads: into the record's value, its key, or what is known of the record.
+//! Where a path leads: into the record's value, its key, a document beside it, or what is known of the record.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::fmt;
 use acequia_crds::expression::Path;
 
 use super::fields::{FieldPaths, FieldSpans, Fields};
+use super::layout::{Document, View};
 use super::value::Value;
 use super::{EvaluationError, Format, Uncompilable};
-use crate::record::RecordView;
 
 /// A path that knows where it reads.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ enum Place {
     KeyField(FieldPaths),
     Now,
     Value(usize),
+    /// Which document, and the slot in it.
+    Document(usize, usize),
 }
 
 impl fmt::Display for Source {
@@ -37,6 +39,7 @@ impl fmt::Display for Source {
 pub(super) struct Compiling<'a> {
     pub format: Format,
     pub paths: &'a mut FieldPaths,
+    pub documents: &'a mut [Document],
 }
 
 impl Compiling<'_> {
@@ -44,6 +47,10 @@ impl Compiling<'_> {
     pub fn source(&mut self, path: &Path) -> Result<Source, Uncompilable> {
         let fields = path.fields.iter().map(String::as_str);
         let name = path.fields.iter().fold(path.root.clone(), |name, field| name + "." + field);
+        let mut documents = self.documents.iter_mut().enumerate();
+        if let Some((index, document)) = documents.find(|(_, document)| document.name == path.root) {
+            return Ok(Source { name, place: Place::Document(index, document.paths.slot(fields)) });
+        }
         let place = match (path.root.as_str(), self.format) {
             ("event", Format::Json) => Place::Value(self.paths.slot(fields)),
             ("event", Format::Debezium) => Place::Value(self.paths.slot(["after"].into_iter().chain(fields))),
@@ -69,35 +76,29 @@ impl Compiling<'_> {
 
 impl Source {
     /// The value there.
-    pub fn read<'r>(
-        &self,
-        record: &RecordView<'r>,
-        fields: &Fields<'r, '_>,
-    ) -> Result<Value<'r>, EvaluationError> {
+    pub fn read<'r>(&self, view: &View<'r, '_>) -> Result<Value<'r>, EvaluationError> {
         match &self.place {
-            Place::Value(slot) => self.value(fields.get(*slot)),
-            Place::Topic => Ok(Value::Text(Cow::Borrowed(record.topic))),
-            Place::Now => Ok(Value::Timestamp(record.now_ms.saturating_mul(1000))),
-            Place::Key => match record.key {
+            Place::Value(slot) => self.value(view.fields.get(*slot)),
+            Place::Document(document, slot) => self.value(view.document(*document, *slot)),
+            Place::Topic => Ok(Value::Text(Cow::Borrowed(view.record.topic))),
+            Place::Now => Ok(Value::Timestamp(view.record.now_ms.saturating_mul(1000))),
+            Place::Key => match view.record.key {
                 None => Ok(Value::Absent),
                 Some(key) => str::from_utf8(key)
                     .map(|key| Value::Text(Cow::Borrowed(key)))
                     .map_err(|_| EvaluationError::Key { message: "isn't UTF-8".to_owned() }),
             },
-            Place::KeyField(_) => self.value(self.json(record, fields)?),
+            Place::KeyField(_) => self.value(self.json(view)?),
         }
     }
 
     /// The JSON text there, for places that hold JSON.
-    pub fn json<'r>(
-        &self,
-        record: &RecordView<'r>,
-        fields: &Fields<'r, '_>,
-    ) -> Result<Option<&'r str>, EvaluationError> {
+    pub fn json<'r>(&self, view: &View<'r, '_>) -> Result<Option<&'r str>, EvaluationError> {
         match &self.place {
-            Place::Value(slot) => Ok(fields.get(*slot)),
+            Place::Value(slot) => Ok(view.fields.get(*slot)),
+            Place::Document(document, slot) => Ok(view.document(*document, *slot)),
             Place::KeyField(paths) => {
-                let Some(key) = record.key else { return Ok(None) };
+                let Some(key) = view.record.key else { return Ok(None) };
                 let mut spans = FieldSpans::default();
                 let read = paths.read(key, &mut spans);
                 Ok(read.map_err(|error| EvaluationError::Key { message: error.to_string() })?.get(0))
@@ -116,7 +117,7 @@ impl Source {
 
     /// Whether what is there is JSON.
     pub fn is_json(&self) -> bool {
-        matches!(self.place, Place::Value(_) | Place::KeyField(_))
+        matches!(self.place, Place::Value(_) | Place::KeyField(_) | Place::Document(..))
     }
 
     fn value<'r>(&self, json: Option<&'r str>) -> Result<Value<'r>, EvaluationError> {

@@ -35,7 +35,7 @@ pub(super) fn interpreted(text: &str, value: &str) -> Result<Value<'static>, Eva
     let expression = parsed(text);
     let interpreted = Interpreted::new(&expression).unwrap();
     let mut paths = FieldPaths::default();
-    let mut compiling = Compiling { format: Format::Json, paths: &mut paths };
+    let mut compiling = Compiling { format: Format::Json, paths: &mut paths, documents: &mut [] };
     let sources: Vec<_> =
         interpreted.reads().iter().map(|read| compiling.source(&read.path).unwrap()).collect();
     let program = Program { text: text.to_owned(), work: Work::Interpret(Box::new(interpreted), sources) };

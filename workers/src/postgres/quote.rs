@@ -55,6 +55,26 @@ pub fn array_literal(value: &serde_json::Value) -> Result<String, InvalidArray> 
     Err(InvalidArray::NotAnArray { found })
 }
 
+/// An array of texts as PostgreSQL reads it from a text, `None` for NULL. To be bound as a value and cast to the array's
+/// type. A NUL, which PostgreSQL's texts can't hold, becomes U+FFFD.
+pub fn text_array(values: impl IntoIterator<Item = Option<String>>) -> String {
+    let mut literal = String::from("{");
+    for (index, value) in values.into_iter().enumerate() {
+        if index > 0 {
+            literal.push(',');
+        }
+        match value {
+            None => literal.push_str("NULL"),
+            Some(text) => {
+                // Without a NUL every text is an element.
+                let _ = write_element(&text.replace('\0', "\u{fffd}"), &mut literal);
+            }
+        }
+    }
+    literal.push('}');
+    literal
+}
+
 fn write_array(elements: &[serde_json::Value], literal: &mut String) -> Result<(), InvalidArray> {
     literal.push('{');
     for (index, element) in elements.iter().enumerate() {
@@ -114,6 +134,9 @@ mod tests {
         assert_eq!(literal(serde_json::json!([[1, 2], [3, null]])), r#"{{"1","2"},{"3",NULL}}"#);
         assert_eq!(literal(serde_json::json!([{"a": "b"}])), r#"{"{\"a\":\"b\"}"}"#);
         assert_eq!(array_literal(&serde_json::json!(["a\0"])), Err(InvalidArray::Nul));
+        let texts = ["a,\"b", "NULL", "", "x\0y"].map(|text| Some(text.to_owned()));
+        let literal = text_array(texts.into_iter().chain([None]));
+        assert_eq!(literal, "{\"a,\\\"b\",\"NULL\",\"\",\"x\u{fffd}y\",NULL}");
         assert_eq!(array_literal(&serde_json::json!("a")), Err(InvalidArray::NotAnArray { found: "a text" }));
     }
 }

@@ -6,6 +6,7 @@ use acequia_crds::pipeline::store::Postgres;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
+use super::catalogue::{self, CatalogueTable};
 use super::connect::connect;
 use super::fault::PostgresError;
 use crate::secrets::SecretsFolder;
@@ -49,6 +50,21 @@ impl Session {
     pub async fn script(&mut self, call: &str, sql: String, deadline: Duration) -> Result<(), PostgresError> {
         within(call, deadline, sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection)).await?;
         Ok(())
+    }
+
+    /// Looks a table up on the search path; `None` when there is none.
+    pub async fn table(
+        &mut self,
+        name: &str,
+        deadline: Duration,
+    ) -> Result<Option<CatalogueTable>, PostgresError> {
+        match tokio::time::timeout(deadline, catalogue::table(&mut self.connection, None, name)).await {
+            Ok(found) => found,
+            Err(_) => {
+                let call = format!("reading the catalogue for table {name}");
+                Err(PostgresError::Deadline { call, after: deadline })
+            }
+        }
     }
 
     /// Says goodbye to the server; it would notice the end anyway, only later.

@@ -2,6 +2,8 @@
 
 mod http;
 mod progress;
+mod troubles;
 
 pub use http::serve;
 pub use progress::Progress;
+pub use troubles::Troubles;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use acequia_crds::stage_report::{StageReport, StageState};
+use acequia_crds::stage_report::{AggregationReport, StageReport, StageState};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -32,6 +32,7 @@ struct Shared {
     lag_gauge: Gauge,
     samples: Mutex<VecDeque<(Instant, u64)>>,
     registry: Mutex<Registry>,
+    aggregation: Mutex<Option<AggregationReport>>,
 }
 
 impl Progress {
@@ -54,6 +55,7 @@ impl Progress {
                 lag_gauge,
                 samples: Mutex::new(VecDeque::new()),
                 registry: Mutex::new(registry),
+                aggregation: Mutex::new(None),
             }),
         }
     }
@@ -111,6 +113,11 @@ impl Progress {
         self.shared.setup_done.store(true, Ordering::Relaxed);
     }
 
+    /// Aggregations: how far they are.
+    pub fn set_aggregation(&self, report: AggregationReport) {
+        *lock(&self.shared.aggregation) = Some(report);
+    }
+
     /// Adds a role's own metrics.
     pub fn register(&self, add: impl FnOnce(&mut Registry)) {
         add(&mut lock(&self.shared.registry));
@@ -129,6 +136,7 @@ impl Progress {
             dead_letters: self.shared.dead_letters.get(),
             config_hash: self.shared.config_hash.clone(),
             setup_done: self.shared.setup_done.load(Ordering::Relaxed),
+            aggregation: lock(&self.shared.aggregation).clone(),
         }
     }
 

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
-use acequia_crds::names::StageKind;
+use acequia_crds::names::{StageId, StageKind};
 use proptest::prelude::*;
 
 use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, DeletionPolicy, Desired, DesiredTopic, Hold};
-use crate::model::observed::ObservedTopic;
+use crate::model::observed::{GroupLag, ObservedTopic};
 
 const TOPICS: [&str; 4] = ["a", "b", "c", "foreign"];
 
@@ -13,14 +13,17 @@ fn any_topic() -> impl Strategy<Value = DesiredTopic> {
     let hold = prop_oneof![Just(Hold::Own), Just(Hold::Adopt), Just(Hold::External)];
     let config = prop::collection::btree_map("[kl]", "[12]", 0..3);
     let replication = prop::option::of(1_u32..3);
-    (1_u32..5, replication, config, any::<bool>(), hold, any::<bool>(), any::<bool>()).prop_map(
-        |(partitions, replication_factor, config, delete, hold, keyed, allow_rekey)| DesiredTopic {
+    let of_stage = prop::option::of("[st]");
+    (1_u32..5, replication, config, any::<bool>(), hold, any::<bool>(), any::<bool>(), of_stage).prop_map(
+        |(partitions, replication_factor, config, delete, hold, keyed, allow_rekey, of_stage)| DesiredTopic {
             replication_factor,
             config,
             deletion_policy: if delete { DeletionPolicy::Delete } else { DeletionPolicy::Retain },
             hold,
             keyed,
             allow_rekey,
+            groups: of_stage.iter().cloned().collect(),
+            stage: of_stage.map(|name| StageId::new(StageKind::Sink, &name)),
             ..topic(partitions)
         },
     )
@@ -30,8 +33,8 @@ fn any_desired() -> impl Strategy<Value = Desired> {
     let topics = prop::collection::btree_map(prop::sample::select(&TOPICS[..]), any_topic(), 0..4);
     let connectors = prop::collection::btree_map("[xy]", (any::<bool>(), "[12]", "[abc]"), 0..3);
     let stages = prop::collection::btree_map("[st]", (any::<bool>(), 1_u32..4, "[12]"), 0..3);
-    (topics, connectors, stages).prop_map(|(topics, connectors, stages)| {
-        let mut desired = empty_desired();
+    (topics, connectors, stages, any::<bool>()).prop_map(|(topics, connectors, stages, retains_state)| {
+        let mut desired = Desired { retains_state, ..empty_desired() };
         for (index, (name, mut topic)) in topics.into_iter().enumerate() {
             topic.field = format!("spec.topics[{index}]");
             desired.topics.insert(name.to_owned(), topic);
@@ -66,6 +69,7 @@ proptest! {
         let strangers: BTreeMap<String, ObservedTopic> =
             BTreeMap::from([("foreign".to_owned(), existing("theirs", 2, &[("k", "9")]))]);
         world.topics = Ok(strangers.clone());
+        world.lag = ["s", "t"].map(|group| (group.to_owned(), Ok(GroupLag::default()))).into();
         let mut may_change = false;
         for desired in &edits {
             may_change |= desired.topics.get("foreign").is_some_and(|topic| topic.hold == Hold::Adopt);

@@ -2,7 +2,7 @@ use acequia_crds::names::{StageId, StageKind};
 
 use crate::diff::diff;
 use crate::fake_world::*;
-use crate::model::desired::{ConnectorTarget, Desired, RunPolicy};
+use crate::model::desired::{ConnectorTarget, Desired, Reads, RunPolicy};
 use crate::model::observed::GroupLag;
 use crate::model::plan::Change;
 
@@ -82,6 +82,20 @@ fn a_lag_that_is_not_known_is_not_0() {
     assert!(converge(&suspended(), &mut world).run.contains(&sink()));
     world.lag.remove(GROUP);
     assert!(converge(&suspended(), &mut world).run.contains(&sink()));
+}
+
+#[test]
+fn a_stage_with_two_groups_has_drained_once_both_have() {
+    let (mut world, mut desired) = (empty_world(), suspended());
+    let second = Reads { group: "second".into(), topics: ["partials".to_owned()].into() };
+    desired.stages.get_mut(&sink()).unwrap().reads.push(second);
+    converge(&shop(), &mut world);
+    assert!(converge(&desired, &mut world).run.contains(&sink()), "the second group isn't there yet");
+    world.lag.insert("second".into(), Ok(GroupLag { records: 5, members: 1 }));
+    let plan = converge(&desired, &mut world);
+    assert!(plan.run.contains(&sink()) && plan.waiting[0].until.contains("lag of 5"), "{plan:?}");
+    world.lag.insert("second".into(), Ok(GroupLag { records: 0, members: 1 }));
+    assert!(converge(&desired, &mut world).run.is_empty());
 }
 
 #[test]

@@ -1,7 +1,26 @@
 //! Outputs: absolute values of committed state, each with a version, so that neither a replay nor a worker that was
 //! frozen replaces a newer value.
+//!
+//! Each output in a store has a task of its own ([`spawn`]), so a store that is down holds up only itself. What it is
+//! sent is written until it succeeds; writing the same rows again changes nothing, whatever came in between. The
+//! comparison of versions is made by the store, in the call or transaction that writes.
+
+pub mod document;
+mod group;
+mod key;
+mod keys;
+mod postgres;
+mod redis;
+mod table;
+mod target;
+mod task;
+#[cfg(test)]
+mod tests;
 
 use rust_decimal::Decimal;
+
+pub use target::Target;
+pub use task::{Batch, OutputEvent, OutputHandle, spawn};
 
 /// The order of the values of one group in one output: the greater is the newer. It follows from the log alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,6 @@
 
 mod claims;
 mod pending;
-mod troubles;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,10 +17,9 @@ use super::batch::PartitionId;
 use super::messages::{Command, Event};
 use super::step::{Halt, Step};
 use super::tables::Topics;
-use crate::service::Progress;
+use crate::service::{Progress, Troubles};
 use crate::stop::Stop;
 use pending::Pending;
-use troubles::Troubles;
 
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 10_000;

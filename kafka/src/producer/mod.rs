@@ -1,21 +1,19 @@
 //! A producer with a bounded queue that reports every record it couldn't deliver.
 
-use std::sync::{Mutex, PoisonError};
+mod deliveries;
+mod transaction;
+
+pub use transaction::CommitAt;
+
 use std::time::{Duration, Instant};
 
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError as Native, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::connection::Connection;
 use crate::error::{Call, KafkaError, Result, code};
-use crate::native::logs;
-use crate::secret::Redactor;
-
-/// How long one step of an abort may block.
-const ABORT_SLICE: Duration = Duration::from_millis(50);
+use deliveries::Deliveries;
 
 /// Settings of a [`Producer`]. [`ProducerSettings::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +70,9 @@ impl ProducerSettings {
             config
                 .set("transactional.id", transactional_id)
                 .set("transaction.timeout.ms", self.transaction_timeout_ms.to_string())
+                // A commit returns before its markers are written, and until they are the next transaction is told
+                // to come again, which takes the broker some milliseconds and not the library's first 100.
+                .set("retry.backoff.ms", "5")
                 // A record can't outlive its transaction.
                 .set(
                     "delivery.timeout.ms",
@@ -175,54 +176,6 @@ impl Producer {
         usize::try_from(self.native.in_flight_count()).unwrap_or(0)
     }
 
-    /// Fences older producers with the same transactional id and ends what they left open. Once, before the first
-    /// transaction.
-    pub fn init_transactions(&self, deadline: Duration) -> Result<()> {
-        self.transaction("init transactions", self.native.init_transactions(deadline), deadline)
-    }
-
-    /// Starts a transaction; what is sent until it is committed or aborted belongs to it.
-    pub fn begin_transaction(&self) -> Result<()> {
-        self.transaction("begin a transaction", self.native.begin_transaction(), Duration::ZERO)
-    }
-
-    /// Delivers what is queued, then commits.
-    pub fn commit_transaction(&self, deadline: Duration) -> Result<()> {
-        let call = "commit a transaction";
-        let started = Instant::now();
-        // The library's own flush polls every 100 ms, so each commit would take that long.
-        self.drain(call, deadline)?;
-        if let Some(Undelivered { error, .. }) = self.deliveries().take_first() {
-            return Err(match error {
-                KafkaError::Fenced { .. } | KafkaError::Fatal { .. } => error,
-                _ => KafkaError::MustAbort { call, address: self.address.clone(), reason: error.to_string() },
-            });
-        }
-        let left = deadline.saturating_sub(started.elapsed());
-        self.transaction(call, self.native.commit_transaction(left), deadline)
-    }
-
-    /// Throws away the open transaction. A producer that was fenced learns it here at the latest.
-    pub fn abort_transaction(&self, deadline: Duration) -> Result<()> {
-        let call = "abort a transaction";
-        let started = Instant::now();
-        loop {
-            let left = deadline.saturating_sub(started.elapsed());
-            // The library throws away what is queued, then waits for delivery reports that only our own polls take;
-            // called again it goes on where it was.
-            let aborted = self.native.abort_transaction(left.min(ABORT_SLICE));
-            // What couldn't be delivered went with the transaction.
-            while self.native.in_flight_count() > 0 && started.elapsed() < deadline {
-                self.native.poll(Duration::from_millis(1));
-            }
-            self.take_undelivered();
-            match &aborted {
-                Err(Native::Transaction(error)) if error.is_retriable() && !left.is_zero() => {}
-                _ => return self.transaction(call, aborted, deadline),
-            }
-        }
-    }
-
     fn drain(&self, call: &'static str, deadline: Duration) -> Result<()> {
         let started = Instant::now();
         while self.native.in_flight_count() > 0 {
@@ -232,27 +185,6 @@ impl Producer {
             self.native.poll(Duration::from_millis(1));
         }
         Ok(())
-    }
-
-    fn transaction(
-        &self,
-        call: &'static str,
-        result: std::result::Result<(), Native>,
-        deadline: Duration,
-    ) -> Result<()> {
-        let Err(error) = result else { return Ok(()) };
-        let Native::Transaction(native) = &error else { return Err(self.failed(call, &error)) };
-        let reason = self.deliveries().redactor.redact(&native.string());
-        let number = native.code() as i32;
-        Err(match self.call(call).failed(number, &reason) {
-            fenced @ KafkaError::Fenced { .. } => fenced,
-            _ if native.is_fatal() => self.call(call).failed(self.fatal_code(), reason),
-            _ if native.txn_requires_abort() => {
-                KafkaError::MustAbort { call, address: self.address.clone(), reason }
-            }
-            _ if number == code::TIMED_OUT => self.timed_out(call, deadline),
-            other => other,
-        })
     }
 
     /// A fenced producer is told from other ends by the error that came first.
@@ -286,78 +218,5 @@ impl Producer {
 
     fn deliveries(&self) -> &Deliveries {
         self.native.client().context()
-    }
-}
-
-/// What the client tells beside answers.
-struct Deliveries {
-    redactor: Redactor,
-    address: String,
-    undelivered: Mutex<Vec<Undelivered>>,
-    // What the last broken connection said, until a record is delivered.
-    outage: Mutex<Option<String>>,
-}
-
-impl Deliveries {
-    fn new(redactor: Redactor, address: String) -> Self {
-        Self { redactor, address, undelivered: Mutex::default(), outage: Mutex::default() }
-    }
-
-    fn take(&self) -> Vec<Undelivered> {
-        std::mem::take(&mut *self.undelivered.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn take_first(&self) -> Option<Undelivered> {
-        let mut undelivered = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
-        (!undelivered.is_empty()).then(|| undelivered.remove(0))
-    }
-
-    fn outage(&self) -> Option<String> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_outage(&self, outage: Option<String>) {
-        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = outage;
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        logs::write(level as i32, facility, &self.redactor.redact(line));
-    }
-
-    fn error(&self, error: Native, reason: &str) {
-        let reason = self.redactor.redact(reason);
-        logs::write(7, "ERROR", &reason);
-        match error.rdkafka_error_code().map(|code| code as i32) {
-            Some(code::ALL_BROKERS_DOWN) if self.outage().is_some() => {}
-            Some(
-                code::TRANSPORT
-                | code::RESOLVE
-                | code::SSL
-                | code::ALL_BROKERS_DOWN
-                | code::AUTHENTICATION
-                | code::SASL_AUTHENTICATION_FAILED,
-            ) => self.set_outage(Some(reason)),
-            _ => {}
-        }
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
-        let Err((error, record)) = delivered else { return };
-        let number = error.rdkafka_error_code().map_or(code::FATAL, |code| code as i32);
-        let call = Call { name: "deliver a record", address: &self.address };
-        let reason = match self.outage() {
-            Some(outage) if number == code::MSG_TIMED_OUT => outage,
-            _ => self.redactor.redact(&error.to_string()),
-        };
-        let error = call.failed(number, format!("{}: {reason}", record.topic()));
-        let undelivered =
-            Undelivered { topic: record.topic().to_owned(), key: record.key().map(<[u8]>::to_vec), error };
-        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).push(undelivered);
     }
 }
