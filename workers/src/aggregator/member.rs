@@ -254,6 +254,11 @@ impl Member {
         self.owned.contains_key(at)
     }
 
+    /// The same, by its topic's name.
+    pub fn owns_source(&self, topic: &str, partition: i32) -> bool {
+        self.owned.keys().any(|at| at.partition == partition && *at.topic == *topic)
+    }
+
     /// The partitions that are being read here.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.owned.keys()
@@ -264,7 +269,8 @@ impl Member {
         self.owned.values().any(|owned| owned.committed != Some(owned.next))
     }
 
-    /// The offsets that a transaction commits, each with the step's note.
+    /// The offsets that a transaction commits, each with the step's note: those that have moved, or all where none
+    /// has. Only the offsets tell Kafka whether this member still is what it was, so no transaction goes without any.
     pub fn offsets(&self, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
         let at = |(at, owned): (&TopicPartition, &Owned)| CommitAt {
             topic: at.topic.clone(),
@@ -272,7 +278,8 @@ impl Member {
             offset: owned.next,
             metadata: format!("{} {}", owned.topic_id, note(at)),
         };
-        self.owned.iter().filter(|(_, owned)| owned.committed != Some(owned.next)).map(at).collect()
+        let any = self.has_moved();
+        self.owned.iter().filter(|(_, owned)| !any || owned.committed != Some(owned.next)).map(at).collect()
     }
 
     /// These offsets are committed.
@@ -290,19 +297,20 @@ impl Member {
         self.consumer.group_metadata()
     }
 
-    /// Takes what a poll found wrong.
+    /// Takes what a poll found wrong. A sentence that is returned is for [`Self::stop`], after what is in hand was
+    /// dropped: it would be written without the offsets that belong to it.
     ///
     /// # Errors
     /// The client can't go on.
-    pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<(), KafkaError> {
+    pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<Option<String>, KafkaError> {
         let now = Instant::now();
+        let mut stops = None;
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
-                    let sentence = format!(
+                    stops = Some(format!(
                         "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
-                    );
-                    self.stop(sentence)?;
+                    ));
                 }
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
                 Fault::UnknownTopic { topic } => {
@@ -316,7 +324,7 @@ impl Member {
                 Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
             }
         }
-        Ok(())
+        Ok(stops)
     }
 
     /// Something arrived: Kafka works.

@@ -162,7 +162,10 @@ impl Loop {
         for change in rebalance {
             self.on_rebalance(change)?;
         }
-        self.it.member.on_faults(faults)?;
+        if let Some(sentence) = self.it.member.on_faults(faults)? {
+            self.drop_everything();
+            self.it.member.stop(sentence)?;
+        }
         self.note_silence();
         if self.is_due() {
             self.commit()?;
@@ -398,14 +401,17 @@ impl Loop {
         self.records >= MAX_RECORDS
             || waited(self.open_since, LINGER)
             || waited(self.moved_since, OFFSET_LINGER)
-            || !self.news().is_empty()
+            // A watermark that moves waits for its records.
+            || (self.open_since.is_none() && !self.news().is_empty())
     }
 
     /// Marks that say something new, or that are to be renewed.
     fn news(&self) -> Vec<Mark> {
         let renew = Instant::now() >= self.renew_at;
         let is_new = |mark: &Mark| self.told.get(&mark.source) != Some(mark) || (renew && mark.is_idle);
-        self.it.combine.marks().into_iter().filter(is_new).collect()
+        // Another may read by now what isn't owned.
+        let is_owned = |mark: &Mark| self.it.member.owns_source(&mark.source.topic, mark.source.partition);
+        self.it.combine.marks().into_iter().filter(|mark| is_new(mark) && is_owned(mark)).collect()
     }
 
     fn commit(&mut self) -> Result<(), KafkaError> {
@@ -418,7 +424,7 @@ impl Loop {
                 .map_or("-".to_owned(), |max| max.to_string())
         };
         let offsets = self.it.member.offsets(note);
-        if offsets.is_empty() && writes.is_empty() {
+        if offsets.is_empty() || (writes.is_empty() && !self.it.member.has_moved()) {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }

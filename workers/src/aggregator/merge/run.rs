@@ -173,7 +173,10 @@ impl Loop {
         for change in rebalance {
             self.on_rebalance(change)?;
         }
-        self.it.member.on_faults(faults)?;
+        if let Some(sentence) = self.it.member.on_faults(faults)? {
+            self.drop_everything();
+            self.it.member.stop(sentence)?;
+        }
         self.hear_outputs();
         self.turn_the_day();
         if self.is_due() {
@@ -255,6 +258,8 @@ impl Loop {
             // What is in a store is known only to whoever wrote it, and writing it again changes nothing.
             let flushed = match output.way {
                 Way::Store(_) => i64::MIN,
+                // Whether the day turned meanwhile is known to nobody.
+                Way::Topic(_) if self.it.rules.shape.is_daily() => i64::MIN,
                 Way::Topic(_) => {
                     partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN)
                 }
@@ -409,7 +414,8 @@ impl Loop {
             self.prepare(number, is_time, &mut changelog, &mut documents);
         }
         let offsets = self.it.member.offsets(|_| "-".to_owned());
-        if changelog.is_empty() && documents.is_empty() && offsets.is_empty() {
+        let is_nothing = changelog.is_empty() && documents.is_empty() && !self.it.member.has_moved();
+        if offsets.is_empty() || is_nothing {
             (self.open_since, self.records) = (None, 0);
             return Ok(());
         }
@@ -484,6 +490,8 @@ impl Loop {
     fn emit(&mut self) {
         let now = Instant::now();
         let is_time = now >= self.emit_at;
+        // The time isn't over for what can be shown only after the next commit.
+        let mut waits = false;
         let mut partitions = std::mem::take(&mut self.partitions);
         for index in 0..self.it.outputs.len() {
             if self.in_flight[index].is_some() {
@@ -493,6 +501,7 @@ impl Loop {
             for partition in partitions.values_mut() {
                 // What isn't committed yet must not be shown.
                 if partition.state.has_changes() {
+                    waits = true;
                     continue;
                 }
                 let mut dirty = std::mem::take(&mut partition.dirty[index]);
@@ -510,7 +519,7 @@ impl Loop {
             }
         }
         self.partitions = partitions;
-        if is_time {
+        if is_time && !waits {
             let every = match self.it.emit {
                 EmitKind::Every(every) => Duration::from_millis(every.as_ms()),
                 EmitKind::OnClose => Duration::ZERO,
