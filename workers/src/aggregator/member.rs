@@ -258,6 +258,11 @@ impl Member {
         self.owned.contains_key(at)
     }
 
+    /// The same, by its topic's name.
+    pub fn owns_source(&self, topic: &str, partition: i32) -> bool {
+        self.owned.keys().any(|at| at.partition == partition && *at.topic == *topic)
+    }
+
     /// The partitions that are being read here.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.owned.keys()
@@ -307,10 +312,9 @@ impl Member {
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
-                    let sentence = format!(
+                    stop = Some(format!(
                         "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
-                    );
-                    stop = Some(sentence);
+                    ));
                 }
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
                 Fault::UnknownTopic { topic } => {

@@ -436,7 +436,9 @@ impl Loop {
     fn news(&self) -> Vec<Mark> {
         let renew = Instant::now() >= self.renew_at;
         let is_new = |mark: &Mark| self.told.get(&mark.source) != Some(mark) || (renew && mark.is_idle);
-        self.it.combine.marks().into_iter().filter(is_new).collect()
+        // Another may read by now what isn't owned.
+        let is_owned = |mark: &Mark| self.it.member.owns_source(&mark.source.topic, mark.source.partition);
+        self.it.combine.marks().into_iter().filter(|mark| is_new(mark) && is_owned(mark)).collect()
     }
 
     fn commit(&mut self) -> Result<(), KafkaError> {

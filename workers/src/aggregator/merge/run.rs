@@ -280,6 +280,8 @@ impl Loop {
             // What is in a store is known only to whoever wrote it, and writing it again changes nothing.
             let flushed = match output.way {
                 Way::Store(_) => i64::MIN,
+                // Whether the day turned meanwhile is known to nobody.
+                Way::Topic(_) if self.it.rules.shape.is_daily() => i64::MIN,
                 Way::Topic(_) => {
                     partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN)
                 }
@@ -514,6 +516,8 @@ impl Loop {
 
     /// Hands values to the stores that have nothing on their way.
     fn emit(&mut self, is_time: bool) {
+        // The time isn't over for what can be shown only after the next commit.
+        let mut waits = false;
         let mut partitions = std::mem::take(&mut self.partitions);
         for index in 0..self.it.outputs.len() {
             // What is for a topic goes with a commit.
@@ -525,6 +529,7 @@ impl Loop {
             for partition in partitions.values_mut() {
                 // What isn't committed yet must not be shown.
                 if partition.state.has_changes() {
+                    waits = true;
                     continue;
                 }
                 let mut dirty = std::mem::take(&mut partition.dirty[index]);
@@ -542,7 +547,7 @@ impl Loop {
             }
         }
         self.partitions = partitions;
-        if is_time {
+        if is_time && !waits {
             let every = match self.it.emit {
                 EmitKind::Every(every) => Duration::from_millis(every.as_ms()),
                 EmitKind::OnClose => Duration::ZERO,
