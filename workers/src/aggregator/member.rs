@@ -220,6 +220,7 @@ impl Member {
 
     /// Begins to read partitions whose state is there.
     pub fn begin(&mut self, claims: &[Claim]) -> Result<(), KafkaError> {
+        self.troubles.kafka_works();
         for claim in claims {
             self.unclaimed.retain(|at| *at != claim.at);
             let owned =
@@ -267,23 +268,17 @@ impl Member {
         self.owned.values().any(|owned| owned.committed != Some(owned.next))
     }
 
-    /// The offsets that a transaction commits, each with the step's note: those that have moved. `has_records`: it
-    /// writes something; then there is always one.
-    pub fn offsets(&self, has_records: bool, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
+    /// The offsets that a transaction commits, each with the step's note: those that have moved, or all where none has,
+    /// because the coordinator tells a member whose time is over only by its offsets.
+    pub fn offsets(&self, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
         let at = |(at, owned): (&TopicPartition, &Owned)| CommitAt {
             topic: at.topic.clone(),
             partition: at.partition,
             offset: owned.next,
             metadata: format!("{} {}", owned.topic_id, note(at)),
         };
-        let moved = self.owned.iter().filter(|(_, owned)| owned.committed != Some(owned.next));
-        let mut offsets: Vec<CommitAt> = moved.map(at).collect();
-        // It is by its offsets that a transaction is refused from a worker that was frozen while the group went on
-        // without it.
-        if offsets.is_empty() && has_records {
-            offsets.extend(self.owned.iter().next().map(at));
-        }
-        offsets
+        let any = self.has_moved();
+        self.owned.iter().filter(|(_, owned)| !any || owned.committed != Some(owned.next)).map(at).collect()
     }
 
     /// These offsets are committed.
@@ -301,19 +296,20 @@ impl Member {
         self.consumer.group_metadata()
     }
 
-    /// Takes what a poll found wrong.
+    /// Takes what a poll found wrong. A sentence for [`Self::stop`], where nothing can move: drop what is in hand first.
     ///
     /// # Errors
     /// The client can't go on.
-    pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<(), KafkaError> {
+    pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<Option<String>, KafkaError> {
         let now = Instant::now();
+        let mut stop = None;
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
                     let sentence = format!(
                         "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
                     );
-                    self.stop(sentence)?;
+                    stop = Some(sentence);
                 }
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
                 Fault::UnknownTopic { topic } => {
@@ -327,7 +323,7 @@ impl Member {
                 Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
             }
         }
-        Ok(())
+        Ok(stop)
     }
 
     /// Something arrived: Kafka works.

@@ -128,6 +128,7 @@ pub fn read(combiner: Combiner) -> Result<(), KafkaError> {
     while !run.it.stop.is_requested() {
         run.turn()?;
     }
+    run.it.health.stopping();
     run.commit()?;
     let Loop { it: Combiner { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
@@ -143,7 +144,9 @@ impl Loop {
                 return true;
             }
             if let Some(fault) = faults.first() {
-                self.it.health.set("lookups", Condition::Waiting(format!("{fault:?}")));
+                self.it
+                    .health
+                    .set("lookups", Condition::Waiting(format!("a topic to look up can't be read: {fault}")));
             }
         }
         false
@@ -163,7 +166,10 @@ impl Loop {
         for change in rebalance {
             self.on_rebalance(change)?;
         }
-        self.it.member.on_faults(faults)?;
+        if let Some(sentence) = self.it.member.on_faults(faults)? {
+            self.drop_everything();
+            self.it.member.stop(sentence)?;
+        }
         self.note_silence();
         if self.is_due() {
             self.commit()?;
@@ -196,12 +202,9 @@ impl Loop {
         if claims.is_empty() {
             return Ok(());
         }
-        self.it.member.begin(&claims)?;
-        if self.is_full {
-            let begun: Vec<TopicPartition> = claims.into_iter().map(|claim| claim.at).collect();
-            self.it.member.consumer.pause(&begun)?;
-        }
-        Ok(())
+        // At the bound of state they are paused with the others.
+        self.is_full = false;
+        self.it.member.begin(&claims)
     }
 
     fn restore(&self, claim: &Claim) -> Result<Known, Restore> {
@@ -411,7 +414,12 @@ impl Loop {
         self.records >= MAX_RECORDS
             || waited(self.open_since, LINGER)
             || waited(self.moved_since, OFFSET_LINGER)
-            || !self.news().is_empty()
+            || self.news().iter().any(|mark| self.is_urgent(mark))
+    }
+
+    /// A watermark that has moved goes with the records that moved it; silence, and its end, have no records.
+    fn is_urgent(&self, mark: &Mark) -> bool {
+        self.told.get(&mark.source).is_none_or(|told| told.is_idle != mark.is_idle || told == mark)
     }
 
     /// Marks that say something new, or that are to be renewed.
@@ -430,8 +438,8 @@ impl Loop {
                 .and_then(|source| self.it.combine.max_event_ms(source))
                 .map_or("-".to_owned(), |max| max.to_string())
         };
-        let offsets = self.it.member.offsets(!writes.is_empty(), note);
-        if offsets.is_empty() {
+        let offsets = self.it.member.offsets(note);
+        if writes.is_empty() && !self.it.member.has_moved() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }

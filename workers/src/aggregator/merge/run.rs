@@ -35,6 +35,8 @@ const POLL_WAIT: Duration = Duration::from_millis(20);
 const LINGER: Duration = Duration::from_millis(50);
 /// Records after which a transaction is committed.
 const MAX_RECORDS: u64 = 50_000;
+/// How long a moved offset that no record moved waits for company.
+const OFFSET_LINGER: Duration = Duration::from_secs(2);
 /// Rows of a batch.
 const BATCH_ROWS: usize = 5_000;
 /// How long a changelog may take to be read.
@@ -115,6 +117,8 @@ struct Loop {
     partitions: BTreeMap<i32, Partition>,
     open_since: Option<Instant>,
     records: u64,
+    /// Since when an offset has moved that no record moved.
+    moved_since: Option<Instant>,
     /// The batch on its way to each output, and the newest broker's time of a window that it closes.
     in_flight: Vec<Option<(u64, Option<i64>)>>,
     next_batch: u64,
@@ -139,6 +143,7 @@ pub fn merge(merger: Merger) -> Result<(), KafkaError> {
         partitions: BTreeMap::new(),
         open_since: None,
         records: 0,
+        moved_since: None,
         next_batch: 0,
         emit_at: now,
         look_at: now,
@@ -149,6 +154,7 @@ pub fn merge(merger: Merger) -> Result<(), KafkaError> {
     while !run.it.stop.is_requested() {
         run.turn()?;
     }
+    run.it.health.stopping();
     run.commit(true)?;
     let Loop { it: Merger { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
@@ -167,13 +173,17 @@ impl Loop {
         for end in ends {
             if let Some(partition) = self.partitions.get_mut(&end.partition) {
                 partition.next = partition.next.max(end.offset);
+                self.moved_since.get_or_insert_with(Instant::now);
                 self.it.member.advance(&end.topic, end.partition, end.offset);
             }
         }
         for change in rebalance {
             self.on_rebalance(change)?;
         }
-        self.it.member.on_faults(faults)?;
+        if let Some(sentence) = self.it.member.on_faults(faults)? {
+            self.drop_everything();
+            self.it.member.stop(sentence)?;
+        }
         self.hear_outputs();
         self.turn_the_day();
         // Once a turn, so that both ways of showing values go by the same.
@@ -194,6 +204,10 @@ impl Loop {
         }
         self.look_at = now + LOOK_EVERY;
         match self.it.member.partition_counts(&self.it.work.aggregation.from) {
+            // One that isn't seen just now would let windows seem final.
+            Ok(counts) if counts.len() < self.it.work.aggregation.from.len() => {
+                self.look_at = now + Duration::from_secs(1);
+            }
             Ok(counts) => {
                 let of = |(topic, count): (String, usize)| {
                     (0..count as i32)
@@ -317,7 +331,7 @@ impl Loop {
     /// Throws away all state: it is restored from what is committed.
     fn drop_everything(&mut self) {
         self.partitions.clear();
-        (self.open_since, self.records) = (None, 0);
+        (self.open_since, self.moved_since, self.records) = (None, None, 0);
     }
 
     fn hear_outputs(&mut self) {
@@ -329,7 +343,13 @@ impl Loop {
                 match event {
                     OutputEvent::Written { number } => self.written(index, number),
                     OutputEvent::Emptied => {
-                        tracing::warn!(output = name, "the store lost its values: they are written again");
+                        // A store that is new to a stage that is new has lost nothing.
+                        if self.partitions.values().any(|partition| partition.state.group_count() > 0) {
+                            tracing::warn!(
+                                output = name,
+                                "the store lost its values: they are written again"
+                            );
+                        }
                         for partition in self.partitions.values_mut() {
                             let Partition { state, dirty, .. } = partition;
                             state.all().for_each(|(key, offset)| dirty[index].add(key, offset));
@@ -378,6 +398,7 @@ impl Loop {
         waited
             || self.records >= MAX_RECORDS
             || Instant::now() >= self.tidy_at
+            || self.moved_since.is_some_and(|since| since.elapsed() >= OFFSET_LINGER)
             || (has_topic && is_time && self.topics_are_dirty())
     }
 
@@ -409,10 +430,9 @@ impl Loop {
         for number in self.partitions.keys().copied().collect::<Vec<_>>() {
             self.prepare(number, is_time, &mut changelog, &mut documents);
         }
-        let has_records = !changelog.is_empty() || !documents.is_empty();
-        let offsets = self.it.member.offsets(has_records, |_| "-".to_owned());
-        if offsets.is_empty() {
-            (self.open_since, self.records) = (None, 0);
+        let offsets = self.it.member.offsets(|_| "-".to_owned());
+        if changelog.is_empty() && documents.is_empty() && !self.it.member.has_moved() {
+            (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
         let state_topic = &self.it.work.state_topic;
@@ -433,7 +453,7 @@ impl Loop {
             Outcome::Committed => {
                 self.it.member.committed(&offsets);
                 self.partitions.values_mut().for_each(|partition| partition.state.commit());
-                (self.open_since, self.records) = (None, 0);
+                (self.open_since, self.moved_since, self.records) = (None, None, 0);
                 Ok(())
             }
             Outcome::Aborted(why) => {

@@ -45,7 +45,7 @@ pub enum OutputEvent {
         /// What, where, why and what to do, in one sentence.
         error: String,
     },
-    /// It works again.
+    /// It works: for the first time, or again.
     Working,
 }
 
@@ -86,7 +86,15 @@ pub(super) struct Look {
 pub fn spawn(target: Target, identity: (String, String), secrets: SecretsFolder, stop: Stop) -> OutputHandle {
     let (batches, sent) = mpsc::channel(1);
     let (told, events) = crossbeam_channel::unbounded();
-    let output = Output { target, identity, secrets, events: told, session: None, mark: None, failing: None };
+    let output = Output {
+        target,
+        identity,
+        secrets,
+        events: told,
+        session: None,
+        mark: None,
+        failing: Some(String::new()),
+    };
     tokio::spawn(async move {
         tokio::select! {
             () = stop.requested() => {}
@@ -104,7 +112,7 @@ struct Output {
     session: Option<Session>,
     /// What the last look found.
     mark: Option<String>,
-    /// What was last said of a failure.
+    /// What was last said of a failure; empty until it has worked once.
     failing: Option<String>,
 }
 

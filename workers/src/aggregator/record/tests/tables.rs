@@ -10,7 +10,11 @@ fn a_change_event_puts_removes_or_says_nothing_of_its_row() {
     for op in ["c", "r", "u"] {
         let value = format!(r#"{{"op": "{op}", "before": null, "after": {{"id": 5}}}}"#);
         let mut scratch = plan.scratch();
-        assert_eq!(plan.change(&record(key, &value), &mut scratch), Ok(Change::Put { key: bytes() }), "{op}");
+        assert_eq!(
+            plan.change(&record(key, &value), &mut scratch),
+            Ok(Change::Put { key: bytes(), is_snapshot: op == "r" }),
+            "{op}"
+        );
     }
     assert_eq!(
         change(key, r#"{"op": "d", "before": {"id": 5}, "after": null}"#),
@@ -48,7 +52,7 @@ fn of_the_records_with_the_same_value_the_latest_is_the_row() {
     let plan = plan("latestBy: event.id");
     assert!(plan.is_table());
     let key = |value: &str| match plan.change(&record(None, value), &mut plan.scratch()) {
-        Ok(Change::Put { key }) => Ok(String::from_utf8(key.into_owned()).unwrap()),
+        Ok(Change::Put { key, .. }) => Ok(String::from_utf8(key.into_owned()).unwrap()),
         Ok(other) => panic!("{other:?}"),
         Err(rejected) => Err(rejected.cause),
     };
