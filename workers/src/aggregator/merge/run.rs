@@ -286,8 +286,13 @@ impl Loop {
                     partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN)
                 }
             };
+            // What is final went to the topic with the transaction that made it so. It isn't told twice, although open
+            // windows that wait for their time keep `flushed` behind it.
+            let is_told = |pane_ms: i64| flushed != i64::MIN && partition.state.is_closed(pane_ms);
             let missing = partition.state.all().filter(|(_, offset)| *offset >= flushed);
-            missing.for_each(|(key, offset)| dirty.add(key, offset));
+            missing
+                .filter(|((pane_ms, _), _)| !is_told(*pane_ms))
+                .for_each(|(key, offset)| dirty.add(key, offset));
         }
         Ok(partition)
     }
