@@ -119,13 +119,16 @@ fn whatever_is_killed_mirrors_and_live_figures_equal_the_sources_and_each_change
         kill_workers(&mut shop, &AGGREGATIONS.map(|name| format!("aggregation-{name}")));
         wait_for_work(&shop, &mut warehouse, &format!("round {round}, all aggregations killed"));
         for server in ["connect", "kafka", "redis"] {
-            if server == "connect" && round == 1 {
-                connect_is_away(&stack, &mut warehouse);
-            } else {
-                stack.kill(server);
-                stack.bring_back(server);
+            match (server, round) {
+                ("connect", 1) => connect_is_away(&stack, &mut warehouse),
+                // It isn't killed but loses all it has of the shop.
+                ("redis", 2) => shop.drop_figures(),
+                _ => {
+                    stack.kill(server);
+                    stack.bring_back(server);
+                }
             }
-            wait_for_work(&shop, &mut warehouse, &format!("round {round}, {server} killed"));
+            wait_for_work(&shop, &mut warehouse, &format!("round {round}, {server} killed or emptied"));
         }
         shop.correct();
         shop.acequia.kill();

@@ -3,6 +3,7 @@
 
 pub mod figures;
 mod manifest;
+mod redis;
 
 use std::time::Duration;
 
