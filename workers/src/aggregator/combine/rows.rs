@@ -18,9 +18,12 @@ pub struct Rows {
     /// Pane → keys of rows that contribute to it.
     keys_by_pane: BTreeMap<i64, HashSet<Box<[u8]>, RandomState>>,
     /// What the open transaction replaced, in order.
-    replaced: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    replaced: Vec<Replaced>,
     size_bytes: usize,
 }
+
+/// The key of a row, and what it contributed before.
+type Replaced = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// What a row contributed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +69,12 @@ impl Rows {
         self.size_bytes -= before.as_ref().map_or(0, |bytes| size(bytes));
         let was = pane(before.as_deref());
         if now != was {
-            was.iter().for_each(|pane_ms| self.leave(*pane_ms, key));
-            now.iter().for_each(|pane_ms| {
-                self.keys_by_pane.entry(*pane_ms).or_default().insert(key.into());
-            });
+            if let Some(pane_ms) = was {
+                self.leave(pane_ms, key);
+            }
+            if let Some(pane_ms) = now {
+                self.keys_by_pane.entry(pane_ms).or_default().insert(key.into());
+            }
         }
         before
     }

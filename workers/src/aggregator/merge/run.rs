@@ -108,6 +108,9 @@ struct Partition {
     next: i64,
 }
 
+/// A record of a transaction: its partition or topic, its key and its value.
+type Written<To> = (To, Vec<u8>, Option<Vec<u8>>);
+
 /// The state of the loop.
 struct Loop {
     it: Merger,
@@ -194,7 +197,13 @@ impl Loop {
             return;
         }
         self.look_at = now + LOOK_EVERY;
-        match self.it.member.partition_counts(&self.it.work.aggregation.from) {
+        let from = &self.it.work.aggregation.from;
+        match self.it.member.partition_counts(from) {
+            // Without it a window could seem final too early.
+            Ok(counts) if !from.iter().all(|topic| counts.contains_key(topic)) => {
+                tracing::warn!("an input topic doesn't exist");
+                self.look_at = now + Duration::from_secs(1);
+            }
             Ok(counts) => {
                 let of = |(topic, count): (String, usize)| {
                     (0..count as i32)
@@ -452,8 +461,8 @@ impl Loop {
         &mut self,
         number: i32,
         is_time: bool,
-        changelog: &mut Vec<(i32, Vec<u8>, Option<Vec<u8>>)>,
-        documents: &mut Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
+        changelog: &mut Vec<Written<i32>>,
+        documents: &mut Vec<Written<String>>,
     ) {
         let Some(mut partition) = self.partitions.remove(&number) else { return };
         for (key, offset) in partition.state.changed() {
