@@ -7,7 +7,6 @@ use super::case::Case;
 use super::log::{BEGIN_MS, Log, TODAY};
 use super::reference::At;
 use crate::aggregator::combine::step::Writes;
-use crate::aggregator::measure::Shape;
 use crate::aggregator::merge::state::Rules;
 use crate::aggregator::output::Row;
 use crate::aggregator::partial::{SourcePartition, write_marks};
@@ -110,10 +109,6 @@ impl Broker {
             commits: 0,
             logs,
         }
-    }
-
-    pub fn shape(&self) -> &Shape {
-        &self.rules.shape
     }
 
     /// A transaction of step one.

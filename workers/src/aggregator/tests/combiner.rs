@@ -92,7 +92,9 @@ impl Combiner {
     pub fn kill(&mut self, broker: &Broker) {
         let owned: BTreeSet<usize> = self.owned.keys().copied().collect();
         *self = Self::new(&broker.case);
-        owned.into_iter().for_each(|source| self.claim(broker, source));
+        for source in owned {
+            self.claim(broker, source);
+        }
     }
 
     /// Takes some records of a source.
