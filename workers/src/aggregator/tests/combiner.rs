@@ -71,7 +71,9 @@ impl Combiner {
             self.drop_open();
             self.forget(broker, source);
             let others: Vec<usize> = self.owned.keys().copied().collect();
-            others.into_iter().for_each(|source| self.claim(broker, source));
+            for source in others {
+                self.claim(broker, source);
+            }
         }
     }
 
