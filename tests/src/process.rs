@@ -75,6 +75,14 @@ impl Process {
         self.wait_for_end()
     }
 
+    /// As [`Self::stop`], or how it has ended already.
+    pub fn stop_if_running(&mut self) -> ExitStatus {
+        match self.ended() {
+            Some(status) => status,
+            None => self.stop(),
+        }
+    }
+
     /// Kills it as `kill -9` does.
     pub fn kill(&mut self) {
         self.child.kill().expect("the process can be killed");

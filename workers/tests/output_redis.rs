@@ -86,10 +86,32 @@ impl OwnRedis {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// One that speaks TLS only; its authority's certificates are in `ca.crt` of the folder.
+    fn with_tls() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Self { folder: tempfile::tempdir().unwrap(), port, child: None };
+        let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=test \
+             -keyout ca.key -out ca.crt && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+             -subj /CN=redis -keyout redis.key -out redis.csr && printf 'subjectAltName=IP:127.0.0.1' >san && \
+             openssl x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile san -out redis.crt";
+        let made =
+            Command::new("sh").args(["-c", script]).current_dir(server.folder.path()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        server.run(
+            &["--port", "0", "--tls-port", &port.to_string(), "--tls-cert-file", "redis.crt"],
+            &["--tls-key-file", "redis.key", "--tls-ca-cert-file", "ca.crt", "--tls-auth-clients", "no"],
+        );
+        server
+    }
+
     fn start(&mut self) {
+        let port = self.port.to_string();
+        self.run(&["--port", &port], &["--appendonly", "yes", "--appendfsync", "always"]);
+    }
+
+    fn run(&mut self, listen: &[&str], settings: &[&str]) {
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir"]);
-        command.arg(self.folder.path()).args(["--appendonly", "yes", "--appendfsync", "always"]);
+        command.current_dir(self.folder.path()).args(["--bind", "127.0.0.1"]).args(listen).args(settings);
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         let until = Instant::now() + DEADLINE;
         while TcpStream::connect(self.address()).is_err() {
@@ -142,18 +164,18 @@ async fn in_any_order_of_arrival_the_newest_value_stays_in_a_hash() {
     for step in 0..5 {
         let rows = orders.iter().enumerate().map(|(number, order)| {
             let mut row = history(r#"["Toys"]"#).swap_remove(order[step]);
-            row.window = window(number as i64);
+            row.window = Some(window(number as i64));
             row
         });
         output.write(rows.collect()).await;
     }
     let mut connection = connect(&address);
-    for number in 0..orders.len() {
-        let start_ms = window(number as i64).unwrap().start_ms;
+    for (number, order) in orders.iter().enumerate() {
+        let start_ms = window(number as i64).start_ms;
         let start = jiff::Timestamp::from_millisecond(start_ms).unwrap();
         let found = hash(&mut connection, &format!("{key}:{start}"));
         let expected = BTreeMap::from([("Toys:items".to_owned(), "4".to_owned())]);
-        assert_eq!(found, expected, "order {:?}", orders[number]);
+        assert_eq!(found, expected, "order {order:?}");
     }
     assert_eq!(orders.len(), 120);
 }
@@ -193,7 +215,7 @@ async fn a_replay_moves_no_expiry_and_what_has_expired_is_not_written() {
     let mut output = start(&address, &lines, "one");
     let in_window = |number, changed_ms, offset| {
         let mut row = row(r#"["a"]"#, Some(&[Some("1"), Some("1")]), (5, offset, 0));
-        (row.window, row.changed_ms) = (window(number), changed_ms);
+        (row.window, row.changed_ms) = (Some(window(number)), changed_ms);
         row
     };
     let (first, late) = (in_window(0, NOW_MS, 1), in_window(0, NOW_MS + 40_000, 2));
@@ -207,6 +229,7 @@ async fn a_replay_moves_no_expiry_and_what_has_expired_is_not_written() {
     assert_eq!(expiries(), [NOW_MS + 30_000 + 3_600_000; 2], "an hour after the window's end");
     output.write(vec![late.clone()]).await;
     assert_eq!(expiries(), [NOW_MS + 40_000 + 3_600_000; 2], "an hour after the late change");
+    output.write(vec![first.clone()]).await;
     output.write(vec![first, late]).await;
     assert_eq!(expiries(), [NOW_MS + 40_000 + 3_600_000; 2], "a replay changes nothing");
 
@@ -248,7 +271,8 @@ async fn a_server_that_was_emptied_is_noticed_once_each_time_and_filled_again() 
     let lines = format!("window: {{global: {{}}}}\n{SALES}{}", to("k", ", as: hash"));
     let mut output = start(&server.address(), &lines, "one");
     let value = row(r#"["a"]"#, Some(&[Some("1"), None]), (5, 1, 0));
-    assert_eq!(output.write(vec![value.clone()]).await, [OutputEvent::Emptied], "there was no sentinel");
+    let said = output.write(vec![value.clone()]).await;
+    assert_eq!(said, [OutputEvent::Emptied, OutputEvent::Working], "there was no sentinel");
     let mut connection = connect(&server.address());
     for _ in 0..2 {
         ask::<()>(&mut connection, "FLUSHALL");
@@ -332,4 +356,25 @@ async fn a_wrong_password_is_said_in_a_sentence_without_it() {
     });
     std::fs::write(folder.path().join("login/password"), "right-one\n").unwrap();
     output.wait(|event| *event == OutputEvent::Written { number });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_the_server_must_be_the_authority_s() {
+    if server().is_none() {
+        return;
+    }
+    let server = OwnRedis::with_tls();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("authority")).unwrap();
+    std::fs::copy(server.folder.path().join("ca.crt"), folder.path().join("authority/ca.crt")).unwrap();
+    let lines = format!("window: {{global: {{}}}}\n{SALES}{}", to("k", ", as: hash"));
+    let store =
+        |tls: &str| format!("{{name: metrics, redis: {{address: \"{}\", tls: {tls}}}}}", server.address());
+    let secrets = SecretsFolder::at(folder.path());
+    let value = row(r#"["a"]"#, Some(&[Some("1"), None]), (5, 1, 0));
+    let named = store("{caSecret: {name: authority, key: ca.crt}}");
+    Output::start(&aggregation(&lines), &named, &secrets, "one").write(vec![value.clone()]).await;
+    let mut stranger = Output::start(&aggregation(&lines), &store("{}"), &secrets, "one");
+    stranger.send(vec![value]).await;
+    assert_eq!(stranger.wait(is_failing), [], "the system's authorities don't know it");
 }

@@ -1,6 +1,6 @@
-//! Consumer groups: describe, delete.
+//! Consumer groups: list, describe, delete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_char;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -35,10 +35,38 @@ pub struct GroupMember {
     pub partitions: Vec<(String, i32)>,
 }
 
+const LIST: &str = "list groups";
 const DESCRIBE: &str = "describe groups";
 const DELETE: &str = "delete groups";
 
 impl Admin {
+    /// Names of all groups that the brokers know, with members or without.
+    pub fn list_groups(&self, deadline: Duration) -> Result<BTreeSet<String>> {
+        let operation = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
+        let options = self.options(LIST, operation, deadline)?;
+        // SAFETY: client and options are alive.
+        let event = self.ask(LIST, deadline, |queue| unsafe {
+            rd::rd_kafka_ListConsumerGroups(self.client.as_ptr(), options.as_ptr(), queue);
+        })?;
+        let (mut listed, mut failed) = (0, 0);
+        // SAFETY: the result lives as long as the event.
+        let (groups, errors) = unsafe {
+            let result = rd::rd_kafka_event_ListConsumerGroups_result(event.as_ptr());
+            let groups = rd::rd_kafka_ListConsumerGroups_result_valid(result, &raw mut listed);
+            let errors = rd::rd_kafka_ListConsumerGroups_result_errors(result, &raw mut failed);
+            (array(groups.cast_const(), listed), array(errors.cast_const(), failed))
+        };
+        // SAFETY: as above. A list without the groups of one broker is none.
+        if let Some((code, reason)) = errors.first().and_then(|error| unsafe { object_error(*error) }) {
+            return Err(self.call(LIST).failed(code, reason));
+        }
+        // SAFETY: as above.
+        let name = |group: &*const rd::rd_kafka_ConsumerGroupListing_t| unsafe {
+            text::owned(rd::rd_kafka_ConsumerGroupListing_group_id(*group))
+        };
+        Ok(groups.iter().map(name).collect())
+    }
+
     /// Groups by name; those that don't exist are absent.
     pub fn describe_groups(&self, names: &[String], deadline: Duration) -> Result<BTreeMap<String, Group>> {
         if names.is_empty() {

@@ -36,6 +36,25 @@ pub enum Fault {
     Other(KafkaError),
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OutOfRange { topic, partition } => {
+                write!(f, "{topic}[{partition}]: the next offset isn't in the log any more")
+            }
+            Self::MaxPollExceeded => f.write_str("the group gave this member up: it polled too late"),
+            Self::UnknownTopic { topic } => {
+                write!(f, "topic {topic} doesn't exist; it is read once it is created")
+            }
+            Self::Fenced(error)
+            | Self::Unreachable(error)
+            | Self::Denied(error)
+            | Self::Commit(error)
+            | Self::Other(error) => error.fmt(f),
+        }
+    }
+}
+
 const CALL: &str = "poll the consumer";
 
 /// The fault behind an error message that librdkafka put among the records.

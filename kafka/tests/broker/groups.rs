@@ -222,6 +222,7 @@ fn what_a_group_committed_is_listed_until_the_group_is_deleted() {
     let names = [group.clone(), unique("missing")];
     let described = broker.admin.describe_groups(&names, DEADLINE).unwrap();
     assert_eq!(described.keys().collect::<Vec<_>>(), [&group]);
+    assert!(broker.admin.list_groups(DEADLINE).unwrap().contains(&group));
     let members: Vec<_> = described[&group].members.iter().map(|m| (&*m.client_id, &m.partitions)).collect();
     assert_eq!(members, [("test", &vec![(topic.clone(), 0)])]);
     let in_use = broker.admin.delete_groups(&names[..1], DEADLINE).unwrap();
@@ -231,6 +232,6 @@ fn what_a_group_committed_is_listed_until_the_group_is_deleted() {
     let deleted = broker.admin.delete_groups(&names, DEADLINE).unwrap();
     assert_eq!(deleted[&group], Ok(()));
     assert!(deleted[&names[1]].as_ref().unwrap_err().is_not_found(), "{deleted:?}");
-    assert!(committed().is_empty());
+    assert!(committed().is_empty() && !broker.admin.list_groups(DEADLINE).unwrap().contains(&group));
     broker.delete(&[&topic]);
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use acequia_kafka::Connection;
-use acequia_kafka::admin::Admin;
+use acequia_kafka::admin::{Admin, OffsetOf};
 use acequia_kafka::consumer::{
     BatchConsumer, ConsumerSettings, Fault, GroupMetadata, Position, TopicPartition, Watermarks,
 };
@@ -49,6 +49,8 @@ struct Owned {
     next: i64,
     /// What was committed last.
     committed: Option<i64>,
+    /// The log's end when it was last asked for: fetches don't tell it of a partition that is paused.
+    end: i64,
 }
 
 /// A member of a step's group, with its transactional producer. Owned by one thread.
@@ -220,9 +222,11 @@ impl Member {
 
     /// Begins to read partitions whose state is there.
     pub fn begin(&mut self, claims: &[Claim]) -> Result<(), KafkaError> {
+        self.troubles.kafka_works();
         for claim in claims {
             self.unclaimed.retain(|at| *at != claim.at);
-            let owned = Owned { topic_id: claim.topic_id.clone(), next: claim.offset, committed: None };
+            let owned =
+                Owned { topic_id: claim.topic_id.clone(), next: claim.offset, committed: None, end: 0 };
             self.owned.insert(claim.at.clone(), owned);
         }
         let position = |claim: &Claim| Position {
@@ -266,22 +270,23 @@ impl Member {
         self.owned.keys()
     }
 
-    /// Whether an offset has moved that isn't committed.
-    pub fn has_moved(&self) -> bool {
-        self.owned.values().any(|owned| owned.committed != Some(owned.next))
-    }
-
-    /// The offsets that a transaction commits, each with the step's note: those that have moved, or all where none
-    /// has. Only the offsets tell Kafka whether this member still is what it was, so no transaction goes without any.
-    pub fn offsets(&self, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
+    /// The offsets that a transaction commits, each with the step's note: those that have moved. `has_records`: it
+    /// writes something; then there is always one.
+    pub fn offsets(&self, has_records: bool, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
         let at = |(at, owned): (&TopicPartition, &Owned)| CommitAt {
             topic: at.topic.clone(),
             partition: at.partition,
             offset: owned.next,
             metadata: format!("{} {}", owned.topic_id, note(at)),
         };
-        let any = self.has_moved();
-        self.owned.iter().filter(|(_, owned)| !any || owned.committed != Some(owned.next)).map(at).collect()
+        let moved = self.owned.iter().filter(|(_, owned)| owned.committed != Some(owned.next));
+        let mut offsets: Vec<CommitAt> = moved.map(at).collect();
+        // It is by its offsets that a transaction is refused from a worker that was frozen while the group went on
+        // without it.
+        if offsets.is_empty() && has_records {
+            offsets.extend(self.owned.iter().next().map(at));
+        }
+        offsets
     }
 
     /// These offsets are committed.
@@ -299,18 +304,17 @@ impl Member {
         self.consumer.group_metadata()
     }
 
-    /// Takes what a poll found wrong. A sentence that is returned is for [`Self::stop`], after what is in hand was
-    /// dropped: it would be written without the offsets that belong to it.
+    /// Takes what a poll found wrong. A sentence for [`Self::stop`], where nothing can move: drop what is in hand first.
     ///
     /// # Errors
     /// The client can't go on.
     pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<Option<String>, KafkaError> {
         let now = Instant::now();
-        let mut stops = None;
+        let mut stop = None;
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
-                    stops = Some(format!(
+                    stop = Some(format!(
                         "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
                     ));
                 }
@@ -326,7 +330,7 @@ impl Member {
                 Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
             }
         }
-        Ok(stops)
+        Ok(stop)
     }
 
     /// Something arrived: Kafka works.
@@ -353,6 +357,22 @@ impl Member {
         self.health.set(self.step, condition);
     }
 
+    /// Asks for the ends of all logs, for the lag while nothing is fetched.
+    pub fn look_at_ends(&mut self) {
+        let partitions: Vec<_> = self.owned.keys().map(|at| (at.topic.to_string(), at.partition)).collect();
+        match self.admin.offsets(&partitions, OffsetOf::LatestCommitted, ASK_DEADLINE) {
+            Ok(ends) => {
+                for (at, owned) in &mut self.owned {
+                    let end = ends.get(&(at.topic.to_string(), at.partition));
+                    owned.end = end.copied().unwrap_or(owned.end);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, step = self.step, "the ends of partitions can't be asked for");
+            }
+        }
+    }
+
     /// Records that wait in all partitions of this member; `None` while that isn't known.
     fn lag(&self) -> Option<u64> {
         if !self.joined || !self.unclaimed.is_empty() {
@@ -360,7 +380,7 @@ impl Member {
         }
         let of = |(at, owned): (&TopicPartition, &Owned)| {
             let log = self.consumer.watermarks(&at.topic, at.partition)?;
-            u64::try_from(log.high - owned.next).ok().or(Some(0))
+            u64::try_from(log.high.max(owned.end) - owned.next).ok().or(Some(0))
         };
         self.owned.iter().map(of).sum()
     }

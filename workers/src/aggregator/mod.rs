@@ -11,6 +11,7 @@ mod health;
 pub mod measure;
 mod member;
 pub mod merge;
+mod metrics;
 pub mod output;
 pub mod partial;
 pub mod record;

@@ -13,6 +13,7 @@ use acequia_kafka::admin::Admin;
 use acequia_kafka::consumer::ConsumerSettings;
 use acequia_kafka::error::KafkaError;
 use acequia_kafka::producer::ProducerSettings;
+use futures::future::Either;
 
 use super::combine::lookups::{Follower, Rows as LookupRows};
 use super::combine::run::{self as combine_run, Combiner};
@@ -34,8 +35,12 @@ use crate::stop::Stop;
 
 /// How long Kafka may take to describe the topics.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a step may take to finish after the other has.
+const STOP_DEADLINE: Duration = Duration::from_secs(12);
 /// Pause between tries while Kafka or a topic is missing.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same while the topics of lookups can't be read.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
 /// How often values are written, unless the manifest says otherwise.
 const EMIT_EVERY_MS: u64 = 1_000;
 /// How long a window waits for a silent source, unless the manifest says otherwise.
@@ -81,6 +86,7 @@ pub async fn run(
     let names = outputs.iter().map(|(output, _)| output_name(output));
     let health =
         Health::new(progress.clone(), ["combine", "merge"].map(str::to_owned).into_iter().chain(names));
+    super::metrics::register(progress);
     let identity = (config.pipeline.clone(), config.stage.clone());
     let spawned = outputs.into_iter().map(|(output, target)| {
         let way = match target {
@@ -106,15 +112,27 @@ pub async fn run(
         instance: instance.map(str::to_owned),
     };
     let merging = setup.clone();
-    let combine = thread("combine", move || setup.combine());
-    let merge = thread("merge", move || merging.merge(outputs));
-    // Whichever ends first ends the process: one step alone would only seem to work.
-    let outcome = tokio::select! {
-        done = combine => done.and_then(|()| Ok(())),
-        done = merge => done.and_then(|()| Ok(())),
-    };
-    health.stopping();
-    outcome
+    let combine = std::pin::pin!(thread("combine", move || setup.combine()));
+    let merge = std::pin::pin!(thread("merge", move || merging.merge(outputs)));
+    // An error of one ends the process: the other alone would only seem to work.
+    match futures::future::try_select(combine, merge).await {
+        Ok(Either::Left(((), merge))) => within_deadline(merge).await,
+        Ok(Either::Right(((), combine))) => within_deadline(combine).await,
+        Err(Either::Left((error, _)) | Either::Right((error, _))) => Err(error),
+    }
+}
+
+/// A step ends only at a stop, and the other one is as good as ended too.
+async fn within_deadline(
+    step: impl Future<Output = Result<(), AggregatorError>>,
+) -> Result<(), AggregatorError> {
+    match tokio::time::timeout(STOP_DEADLINE, step).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            tracing::warn!("Kafka doesn't answer: leaving without it; what isn't committed is read again");
+            Ok(())
+        }
+    }
 }
 
 /// Runs a step on a thread of its own: the client's calls block.
@@ -159,8 +177,8 @@ impl Setup {
         };
         let combine = Combine::new(self.plan.clone(), self.window, lateness);
         let lookups = LookupRows::new(&aggregation.lookups);
-        let follower = Follower::start(&self.connection, &lookups, &self.client_id("lookups"))?;
-        let group = self.work.combine_group.clone();
+        let Some(follower) = self.follow(&lookups)? else { return Ok(()) };
+        let group = self.work.combine_group.as_str();
         let member = self.join("combine", group, aggregation.from.clone(), 16_384)?;
         let rows = self.work.rows_topic.as_ref().and_then(|topic| self.partitions.get(topic));
         combine_run::read(Combiner {
@@ -178,6 +196,21 @@ impl Setup {
         })
     }
 
+    /// Begins to read the lookups' topics; `None` when a stop came first.
+    fn follow(&self, lookups: &LookupRows) -> Result<Option<Follower>, KafkaError> {
+        while !self.stop.is_requested() {
+            match Follower::start(&self.connection, lookups, &self.client_id("lookups")) {
+                // A topic that was just created has no leader yet.
+                Err(error) if error.is_transient() => {
+                    self.health.set("lookups", Condition::Waiting(error.to_string()));
+                    std::thread::sleep(LOOKUP_PAUSE);
+                }
+                started => return started.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
     fn merge(self, outputs: Vec<Output>) -> Result<(), KafkaError> {
         let aggregation = &self.work.aggregation;
         let rules = Rules {
@@ -191,7 +224,7 @@ impl Setup {
         let every = EmitKind::Every(SpecDuration::from_ms(EMIT_EVERY_MS));
         let emit = aggregation.emit.as_ref().and_then(Emit::kind).unwrap_or(every);
         let layout = Layout::new(aggregation);
-        let group = self.work.merge_group.clone();
+        let group = self.work.merge_group.as_str();
         let member = self.join("merge", group, vec![self.work.partials_topic.clone()], 8_192)?;
         merge_run::merge(Merger {
             member,
@@ -211,11 +244,11 @@ impl Setup {
     fn join(
         &self,
         step: &'static str,
-        group: String,
+        group: &str,
         topics: Vec<String>,
         queued_max_kbytes: u32,
     ) -> Result<Member, KafkaError> {
-        let mut settings = ConsumerSettings::new(self.client_id(step), group.clone(), topics);
+        let mut settings = ConsumerSettings::new(self.client_id(step), group, topics);
         settings.instance_id.clone_from(&self.instance);
         settings.queued_max_kbytes = queued_max_kbytes;
         let mut producer = ProducerSettings::new(self.client_id(step));

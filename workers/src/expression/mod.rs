@@ -33,7 +33,7 @@ pub use layout::{Layout, View};
 use predicate::Condition;
 pub use scan::{DEPTH_LIMIT, Elements, Oddities, Undecodable, elements};
 use source::{Compiling, Source};
-pub use value::{HalfCharacter, Value};
+pub use value::{HalfCharacter, Value, plain_text};
 
 use crate::record::RecordView;
 
@@ -173,6 +173,15 @@ impl Program {
     pub fn json<'r>(&self, fields: &Fields<'r, '_>) -> Option<&'r str> {
         match &self.work {
             Work::Read(source) => source.json_of_value(fields),
+            _ => None,
+        }
+    }
+
+    /// The JSON text that a plain path leads to, in the record's value or a document; none where the expression is
+    /// something else or nothing is there.
+    pub fn json_of_view<'r>(&self, view: &View<'r, '_>) -> Option<&'r str> {
+        match &self.work {
+            Work::Read(source) => source.json_of_view(view),
             _ => None,
         }
     }

@@ -115,6 +115,15 @@ impl Source {
         }
     }
 
+    /// The JSON text there, if this leads into the record's value or a document.
+    pub fn json_of_view<'r>(&self, view: &View<'r, '_>) -> Option<&'r str> {
+        match &self.place {
+            Place::Value(slot) => view.fields.get(*slot),
+            Place::Document(document, slot) => view.document(*document, *slot),
+            _ => None,
+        }
+    }
+
     /// Whether what is there is JSON.
     pub fn is_json(&self) -> bool {
         matches!(self.place, Place::Value(_) | Place::KeyField(_) | Place::Document(..))

@@ -85,6 +85,12 @@ impl<'r> Value<'r> {
     }
 }
 
+/// What is between the quotes of a checked JSON text that is a text without escapes.
+pub fn plain_text(json: &str) -> Option<&str> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.as_bytes().contains(&b'\\')).then_some(inner)
+}
+
 /// The characters between the quotes of a checked JSON text.
 fn unquoted(quoted: &str) -> Result<Cow<'_, str>, HalfCharacter> {
     match quoted.get(1..quoted.len() - 1) {

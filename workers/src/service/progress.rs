@@ -113,6 +113,11 @@ impl Progress {
         self.shared.setup_done.store(true, Ordering::Relaxed);
     }
 
+    /// How far an aggregation is, as it was last said.
+    pub fn aggregation(&self) -> Option<AggregationReport> {
+        lock(&self.shared.aggregation).clone()
+    }
+
     /// Aggregations: how far they are.
     pub fn set_aggregation(&self, report: AggregationReport) {
         *lock(&self.shared.aggregation) = Some(report);
@@ -150,7 +155,7 @@ impl Progress {
     }
 
     /// The metrics in OpenMetrics text.
-    pub(super) fn metrics(&self) -> Result<String, std::fmt::Error> {
+    pub fn metrics(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &lock(&self.shared.registry))?;
         Ok(text)

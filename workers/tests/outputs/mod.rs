@@ -44,9 +44,9 @@ pub fn row(group: &str, measures: Option<&[Option<&str>]>, version: (i64, i64, i
 }
 
 /// The window of 30 s with this number, counted from [`NOW_MS`].
-pub fn window(number: i64) -> Option<Span> {
+pub fn window(number: i64) -> Span {
     let start_ms = NOW_MS + number * 30_000;
-    Some(Span { start_ms, end_ms: start_ms + 30_000 })
+    Span { start_ms, end_ms: start_ms + 30_000 }
 }
 
 /// Every order of `0..count`.

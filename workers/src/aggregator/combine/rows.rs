@@ -22,7 +22,7 @@ pub struct Rows {
     size_bytes: usize,
 }
 
-/// The key of a row, and what it contributed before.
+/// A key, and what the row contributed before.
 type Replaced = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// What a row contributed.

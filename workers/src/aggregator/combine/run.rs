@@ -25,8 +25,10 @@ use crate::stop::Stop;
 
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 20_000;
-/// How long a poll waits when nothing else is to be done.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long a poll waits while something is under way.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits when nothing is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(60);
 /// Records after which a transaction is committed.
@@ -130,6 +132,7 @@ pub fn read(combiner: Combiner) -> Result<(), KafkaError> {
     while !run.it.stop.is_requested() {
         run.turn()?;
     }
+    run.it.health.stopping();
     run.commit()?;
     let Loop { it: Combiner { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
@@ -141,10 +144,13 @@ impl Loop {
         while !self.it.stop.is_requested() {
             let (loaded, faults) = self.it.follower.follow(&mut self.it.lookups, Duration::from_millis(10));
             if loaded {
+                self.it.health.set("lookups", Condition::Running);
                 return true;
             }
             if let Some(fault) = faults.first() {
-                self.it.health.set("lookups", Condition::Waiting(format!("{fault:?}")));
+                self.it
+                    .health
+                    .set("lookups", Condition::Waiting(format!("a topic to look up can't be read: {fault}")));
             }
         }
         false
@@ -154,7 +160,7 @@ impl Loop {
         self.it.follower.follow(&mut self.it.lookups, Duration::ZERO);
         self.claim()?;
         let Polled { rebalance, records, ends, faults } =
-            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+            self.it.member.consumer.poll(POLL_RECORDS, self.poll_wait());
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -177,6 +183,11 @@ impl Loop {
         Ok(())
     }
 
+    fn poll_wait(&self) -> Duration {
+        let busy = self.open_since.is_some() || !self.parked.is_empty();
+        if busy { BUSY_WAIT } else { IDLE_WAIT }
+    }
+
     fn claim(&mut self) -> Result<(), KafkaError> {
         let claims = self.it.member.claims();
         let mut restored = Vec::with_capacity(claims.len());
@@ -197,7 +208,15 @@ impl Loop {
         for (id, known) in restored {
             self.it.combine.add_source(id, known);
         }
-        if claims.is_empty() { Ok(()) } else { self.it.member.begin(&claims) }
+        if claims.is_empty() {
+            return Ok(());
+        }
+        self.it.member.begin(&claims)?;
+        if self.is_full {
+            let begun: Vec<TopicPartition> = claims.into_iter().map(|claim| claim.at).collect();
+            self.it.member.consumer.pause(&begun)?;
+        }
+        Ok(())
     }
 
     fn restore(&self, claim: &Claim) -> Result<Known, Restore> {
@@ -352,7 +371,7 @@ impl Loop {
     }
 
     fn note_silence(&mut self) {
-        // What isn't fetched isn't silent.
+        // What isn't read any more only seems silent.
         if self.is_full {
             return;
         }
@@ -413,8 +432,12 @@ impl Loop {
         self.records >= MAX_RECORDS
             || waited(self.open_since, LINGER)
             || waited(self.moved_since, OFFSET_LINGER)
-            // A watermark that moves waits for its records.
-            || (self.open_since.is_none() && !self.news().is_empty())
+            || self.news().iter().any(|mark| self.is_urgent(mark))
+    }
+
+    /// A watermark that has moved goes with the records that moved it; silence, and its end, have no records.
+    fn is_urgent(&self, mark: &Mark) -> bool {
+        self.told.get(&mark.source).is_none_or(|told| told.is_idle != mark.is_idle || told == mark)
     }
 
     /// Marks that say something new, or that are to be renewed.
@@ -435,8 +458,8 @@ impl Loop {
                 .and_then(|source| self.it.combine.max_event_ms(source))
                 .map_or("-".to_owned(), |max| max.to_string())
         };
-        let offsets = self.it.member.offsets(note);
-        if offsets.is_empty() || (writes.is_empty() && !self.it.member.has_moved()) {
+        let offsets = self.it.member.offsets(!writes.is_empty(), note);
+        if offsets.is_empty() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
@@ -505,8 +528,15 @@ impl Loop {
             return Ok(());
         }
         self.is_full = is_full;
+        self.quiet_since.clear();
         let all: Vec<TopicPartition> = self.it.member.partitions().cloned().collect();
         if is_full {
+            for at in &all {
+                let source = self.it.combine.source(&at.topic, at.partition);
+                if let Some(source) = source {
+                    self.it.combine.set_idle(source, false);
+                }
+            }
             let mib = limit >> 20;
             let sentence = format!(
                 "the state has reached its bound of {mib} MiB, so nothing more is read; raise `resources.memory` of \
@@ -534,6 +564,9 @@ impl Loop {
             return;
         }
         self.report_at = now + REPORT_EVERY;
+        if self.is_full {
+            self.it.member.look_at_ends();
+        }
         self.it.member.report();
         let bytes = self.it.combine.size_bytes() + self.it.lookups.size_bytes();
         let all = self.it.health.set_state_bytes("combine", bytes as u64);

@@ -29,12 +29,16 @@ use crate::stop::Stop;
 
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 20_000;
-/// How long a poll waits when nothing else is to be done.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long a poll waits while something is under way.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits when nothing is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(50);
 /// Records after which a transaction is committed.
 const MAX_RECORDS: u64 = 50_000;
+/// How long a moved offset that no record moved waits for company.
+const OFFSET_LINGER: Duration = Duration::from_secs(2);
 /// Rows of a batch.
 const BATCH_ROWS: usize = 5_000;
 /// How long a changelog may take to be read.
@@ -118,6 +122,8 @@ struct Loop {
     partitions: BTreeMap<i32, Partition>,
     open_since: Option<Instant>,
     records: u64,
+    /// Since when an offset has moved that no record moved.
+    moved_since: Option<Instant>,
     /// The batch on its way to each output, and the newest broker's time of a window that it closes.
     in_flight: Vec<Option<(u64, Option<i64>)>>,
     next_batch: u64,
@@ -142,6 +148,7 @@ pub fn merge(merger: Merger) -> Result<(), KafkaError> {
         partitions: BTreeMap::new(),
         open_since: None,
         records: 0,
+        moved_since: None,
         next_batch: 0,
         emit_at: now,
         look_at: now,
@@ -152,7 +159,8 @@ pub fn merge(merger: Merger) -> Result<(), KafkaError> {
     while !run.it.stop.is_requested() {
         run.turn()?;
     }
-    run.commit()?;
+    run.it.health.stopping();
+    run.commit(true)?;
     let Loop { it: Merger { member: Member { consumer, .. }, .. }, .. } = run;
     consumer.close(Duration::from_secs(5))
 }
@@ -162,7 +170,7 @@ impl Loop {
         self.look_for_sources();
         self.claim()?;
         let Polled { rebalance, records, ends, faults } =
-            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+            self.it.member.consumer.poll(POLL_RECORDS, self.poll_wait());
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -170,6 +178,7 @@ impl Loop {
         for end in ends {
             if let Some(partition) = self.partitions.get_mut(&end.partition) {
                 partition.next = partition.next.max(end.offset);
+                self.moved_since.get_or_insert_with(Instant::now);
                 self.it.member.advance(&end.topic, end.partition, end.offset);
             }
         }
@@ -182,10 +191,12 @@ impl Loop {
         }
         self.hear_outputs();
         self.turn_the_day();
-        if self.is_due() {
-            self.commit()?;
+        // Once a turn, so that both ways of showing values go by the same.
+        let is_time = Instant::now() >= self.emit_at;
+        if self.is_due(is_time) {
+            self.commit(is_time)?;
         }
-        self.emit();
+        self.emit(is_time);
         self.report();
         Ok(())
     }
@@ -197,11 +208,9 @@ impl Loop {
             return;
         }
         self.look_at = now + LOOK_EVERY;
-        let from = &self.it.work.aggregation.from;
-        match self.it.member.partition_counts(from) {
-            // Without it a window could seem final too early.
-            Ok(counts) if !from.iter().all(|topic| counts.contains_key(topic)) => {
-                tracing::warn!("an input topic doesn't exist");
+        match self.it.member.partition_counts(&self.it.work.aggregation.from) {
+            // One that isn't seen just now would let windows seem final.
+            Ok(counts) if counts.len() < self.it.work.aggregation.from.len() => {
                 self.look_at = now + Duration::from_secs(1);
             }
             Ok(counts) => {
@@ -216,6 +225,13 @@ impl Loop {
                 self.look_at = now + Duration::from_secs(1);
             }
         }
+    }
+
+    fn poll_wait(&self) -> Duration {
+        let dirty = || {
+            self.partitions.values().any(|partition| partition.dirty.iter().any(|dirty| !dirty.is_empty()))
+        };
+        if self.open_since.is_some() || dirty() { BUSY_WAIT } else { IDLE_WAIT }
     }
 
     fn claim(&mut self) -> Result<(), KafkaError> {
@@ -273,8 +289,13 @@ impl Loop {
                     partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN)
                 }
             };
+            // What is final went to the topic with the transaction that made it so. It isn't told twice, although open
+            // windows that wait for their time keep `flushed` behind it.
+            let is_told = |pane_ms: i64| flushed != i64::MIN && partition.state.is_closed(pane_ms);
             let missing = partition.state.all().filter(|(_, offset)| *offset >= flushed);
-            missing.for_each(|(key, offset)| dirty.add(key, offset));
+            missing
+                .filter(|((pane_ms, _), _)| !is_told(*pane_ms))
+                .for_each(|(key, offset)| dirty.add(key, offset));
         }
         Ok(partition)
     }
@@ -308,7 +329,7 @@ impl Loop {
             }
             Rebalance::Revoked(partitions) => {
                 tracing::info!(?partitions, "merge: partitions revoked");
-                self.commit()?;
+                self.commit(false)?;
                 self.forget(&partitions);
                 self.it.member.let_go(&partitions)
             }
@@ -329,7 +350,7 @@ impl Loop {
     /// Throws away all state: it is restored from what is committed.
     fn drop_everything(&mut self) {
         self.partitions.clear();
-        (self.open_since, self.records) = (None, 0);
+        (self.open_since, self.moved_since, self.records) = (None, None, 0);
     }
 
     fn hear_outputs(&mut self) {
@@ -341,7 +362,13 @@ impl Loop {
                 match event {
                     OutputEvent::Written { number } => self.written(index, number),
                     OutputEvent::Emptied => {
-                        tracing::warn!(output = name, "the store lost its values: they are written again");
+                        // A store that is new to a stage that is new has lost nothing.
+                        if self.partitions.values().any(|partition| partition.state.group_count() > 0) {
+                            tracing::warn!(
+                                output = name,
+                                "the store lost its values: they are written again"
+                            );
+                        }
                         for partition in self.partitions.values_mut() {
                             let Partition { state, dirty, .. } = partition;
                             state.all().for_each(|(key, offset)| dirty[index].add(key, offset));
@@ -384,14 +411,14 @@ impl Loop {
         }
     }
 
-    fn is_due(&self) -> bool {
+    fn is_due(&self, is_time: bool) -> bool {
         let waited = self.open_since.is_some_and(|since| since.elapsed() >= LINGER);
-        let now = Instant::now();
         let has_topic = self.it.outputs.iter().any(|output| matches!(output.way, Way::Topic(_)));
         waited
             || self.records >= MAX_RECORDS
-            || now >= self.tidy_at
-            || (has_topic && now >= self.emit_at && self.topics_are_dirty())
+            || Instant::now() >= self.tidy_at
+            || self.moved_since.is_some_and(|since| since.elapsed() >= OFFSET_LINGER)
+            || (has_topic && is_time && self.topics_are_dirty())
     }
 
     fn topics_are_dirty(&self) -> bool {
@@ -412,8 +439,8 @@ impl Loop {
             }
     }
 
-    fn commit(&mut self) -> Result<(), KafkaError> {
-        let is_time = Instant::now() >= self.emit_at;
+    /// `is_time`: the interval of `emit` has passed.
+    fn commit(&mut self, is_time: bool) -> Result<(), KafkaError> {
         if Instant::now() >= self.tidy_at {
             self.tidy_at = Instant::now() + TIDY_EVERY;
         }
@@ -422,10 +449,10 @@ impl Loop {
         for number in self.partitions.keys().copied().collect::<Vec<_>>() {
             self.prepare(number, is_time, &mut changelog, &mut documents);
         }
-        let offsets = self.it.member.offsets(|_| "-".to_owned());
-        let is_nothing = changelog.is_empty() && documents.is_empty() && !self.it.member.has_moved();
-        if offsets.is_empty() || is_nothing {
-            (self.open_since, self.records) = (None, 0);
+        let has_records = !changelog.is_empty() || !documents.is_empty();
+        let offsets = self.it.member.offsets(has_records, |_| "-".to_owned());
+        if offsets.is_empty() {
+            (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
         let state_topic = &self.it.work.state_topic;
@@ -446,7 +473,7 @@ impl Loop {
             Outcome::Committed => {
                 self.it.member.committed(&offsets);
                 self.partitions.values_mut().for_each(|partition| partition.state.commit());
-                (self.open_since, self.records) = (None, 0);
+                (self.open_since, self.moved_since, self.records) = (None, None, 0);
                 Ok(())
             }
             Outcome::Aborted(why) => {
@@ -461,8 +488,8 @@ impl Loop {
         &mut self,
         number: i32,
         is_time: bool,
-        changelog: &mut Vec<Written<i32>>,
-        documents: &mut Vec<Written<String>>,
+        changelog: &mut Vec<Entry>,
+        documents: &mut Vec<Document>,
     ) {
         let Some(mut partition) = self.partitions.remove(&number) else { return };
         for (key, offset) in partition.state.changed() {
@@ -496,14 +523,14 @@ impl Loop {
     }
 
     /// Hands values to the stores that have nothing on their way.
-    fn emit(&mut self) {
-        let now = Instant::now();
-        let is_time = now >= self.emit_at;
+    fn emit(&mut self, is_time: bool) {
         // The time isn't over for what can be shown only after the next commit.
         let mut waits = false;
         let mut partitions = std::mem::take(&mut self.partitions);
         for index in 0..self.it.outputs.len() {
-            if self.in_flight[index].is_some() {
+            // What is for a topic goes with a commit.
+            let is_topic = matches!(self.it.outputs[index].way, Way::Topic(_));
+            if is_topic || self.in_flight[index].is_some() {
                 continue;
             }
             let mut rows = Vec::new();
@@ -533,7 +560,7 @@ impl Loop {
                 EmitKind::Every(every) => Duration::from_millis(every.as_ms()),
                 EmitKind::OnClose => Duration::ZERO,
             };
-            self.emit_at = now + every;
+            self.emit_at = Instant::now() + every;
         }
     }
 
@@ -596,6 +623,11 @@ impl Loop {
         });
     }
 }
+
+/// Of the changelog: its partition, key and value.
+type Entry = (i32, Vec<u8>, Option<Vec<u8>>);
+/// Of an output topic: the topic, key and value.
+type Document = (String, Vec<u8>, Option<Vec<u8>>);
 
 enum Restore {
     Kafka(KafkaError),

@@ -238,8 +238,8 @@ impl State {
         }
         let is_flushed = |key: &&GroupKey| self.entry(key).is_some_and(|entry| entry.offset < flushed);
         let empty: Vec<GroupKey> = self.empty.iter().filter(is_flushed).cloned().collect();
-        for key in empty {
-            self.remove(&key);
+        for key in &empty {
+            self.remove(key);
         }
     }
 

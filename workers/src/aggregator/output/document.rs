@@ -46,10 +46,10 @@ pub fn document(layout: &Layout, row: &Row) -> Option<Vec<u8>> {
         &mut out,
     );
     let watermark = row.watermark_ms.map_or_else(|| "null".to_owned(), |ms| quoted(&iso(ms)));
-    out.push_str(&format!(
-        ",\"final\":{},\"revision\":{},\"watermark\":{watermark}}}",
-        row.is_final, row.revision
-    ));
+    let (is_final, revision) = (row.is_final.to_string(), row.revision.to_string());
+    for part in [",\"final\":", &is_final, ",\"revision\":", &revision, ",\"watermark\":", &watermark, "}"] {
+        out.push_str(part);
+    }
     Some(out.into_bytes())
 }
 
@@ -82,7 +82,9 @@ pub(super) fn iso(ms: i64) -> String {
 
 fn push_window(window: Span, out: &mut String) {
     let (start, end) = (quoted(&iso(window.start_ms)), quoted(&iso(window.end_ms)));
-    out.push_str(&format!("\"window\":{{\"start\":{start},\"end\":{end}}}"));
+    for part in ["\"window\":{\"start\":", &start, ",\"end\":", &end, "}"] {
+        out.push_str(part);
+    }
 }
 
 /// An object of names and JSON texts; a value that isn't there is null.

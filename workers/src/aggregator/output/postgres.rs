@@ -11,6 +11,7 @@ use acequia_crds::pipeline::store::Postgres;
 use super::Row;
 use super::table::{Arrays, CREATE_OWN_TABLES, TablePlan};
 use super::task::{Look, OutputError};
+use crate::crash;
 use crate::postgres::fault::PostgresError;
 use crate::postgres::quote::identifier;
 use crate::postgres::session::{Session as TextSession, TextRow};
@@ -35,7 +36,7 @@ const WRITING: &str = "writing a batch";
 
 /// A connection for one table. After an error it may be in the middle of a transaction: open a new one.
 pub(super) struct Session {
-    session: TextSession,
+    connection: TextSession,
     /// The table had to be created, and nobody has been told.
     is_new: bool,
     others: Others,
@@ -59,9 +60,9 @@ impl Session {
         secrets: &SecretsFolder,
         application: &str,
     ) -> Result<Self, OutputError> {
-        let mut session = TextSession::open(store, secrets, application).await?;
-        session.script("opening a session", SETTINGS.to_owned(), DEADLINE).await?;
-        let mut session = Self { session, is_new: false, others: Others::Unknown };
+        let mut connection = TextSession::open(store, secrets, application).await?;
+        connection.script("opening a session", SETTINGS.to_owned(), DEADLINE).await?;
+        let mut session = Self { connection, is_new: false, others: Others::Unknown };
         session.prepare(plan).await?;
         Ok(session)
     }
@@ -79,10 +80,10 @@ impl Session {
     /// Writes rows in one transaction; false: the table belongs to a later incarnation, and nothing was written.
     pub async fn write(&mut self, plan: &TablePlan, rows: &[Row]) -> Result<bool, OutputError> {
         let arrays = plan.arrays(rows);
-        self.session.script(WRITING, "BEGIN".to_owned(), DEADLINE).await?;
+        self.connection.script(WRITING, "BEGIN".to_owned(), DEADLINE).await?;
         self.run(LOCK, &[&plan.table]).await?;
         if !self.own(plan, arrays.birth_ms).await? {
-            self.session.script(WRITING, "ROLLBACK".to_owned(), DEADLINE).await?;
+            self.connection.script(WRITING, "ROLLBACK".to_owned(), DEADLINE).await?;
             return Ok(false);
         }
         self.clear_others(plan, &arrays).await?;
@@ -92,7 +93,8 @@ impl Session {
         if !arrays.upsert.is_empty() {
             self.run(&plan.upsert, &with(&arrays.upsert, &[&plan.incarnation, &plan.table])).await?;
         }
-        self.session.script(WRITING, "COMMIT".to_owned(), DEADLINE).await?;
+        crash::point("inside a batch for PostgreSQL");
+        self.connection.script(WRITING, "COMMIT".to_owned(), DEADLINE).await?;
         Ok(true)
     }
 
@@ -131,13 +133,13 @@ impl Session {
     }
 
     async fn prepare(&mut self, plan: &TablePlan) -> Result<(), OutputError> {
-        let before = self.session.table(&plan.table, DEADLINE).await?;
+        let before = self.connection.table(&plan.table, DEADLINE).await?;
         self.ddl(&[CREATE_OWN_TABLES.to_owned(), plan.create.clone()]).await?;
         self.is_new |= before.is_none();
         self.others = Others::Unknown;
         let other_shape =
             |difference: String| OutputError::OtherShape { table: plan.table.clone(), difference };
-        let found = self.session.table(&plan.table, DEADLINE).await?;
+        let found = self.connection.table(&plan.table, DEADLINE).await?;
         let found = found.ok_or_else(|| other_shape("it went away while being looked at".to_owned()))?;
         let missing = plan.missing_columns(&found).map_err(other_shape)?;
         if !missing.is_empty() {
@@ -154,19 +156,19 @@ impl Session {
             "BEGIN; SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock(hashtext('acequia tables')); {}; COMMIT",
             statements.join("; ")
         );
-        self.session.script("creating tables", script, DEADLINE).await
+        self.connection.script("creating tables", script, DEADLINE).await
     }
 
     async fn mark(&mut self, plan: &TablePlan) -> Result<Option<String>, PostgresError> {
         let values = [Some(identifier(&plan.table))];
         let call = format!("looking for table {}", plan.table);
-        let rows = self.session.rows(&call, MARK.to_owned(), &values, DEADLINE).await?;
+        let rows = self.connection.rows(&call, MARK.to_owned(), &values, DEADLINE).await?;
         Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
     }
 
     async fn run(&mut self, sql: &str, values: &[&String]) -> Result<Vec<TextRow>, PostgresError> {
         let values: Vec<Option<String>> = values.iter().map(|value| Some((*value).clone())).collect();
-        self.session.rows(WRITING, sql.to_owned(), &values, DEADLINE).await
+        self.connection.rows(WRITING, sql.to_owned(), &values, DEADLINE).await
     }
 }
 

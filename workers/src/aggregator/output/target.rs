@@ -16,7 +16,7 @@ use crate::command::InvalidConfig;
 /// Names of columns that begin like this are Acequia's own.
 const OWN_PREFIX: &str = "acequia_";
 
-/// Where an output writes, and how. Cheap to clone it isn't: make it once.
+/// Where an output writes, and how.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Keys of a Redis store.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::redis::RedisFault;
 use super::{Row, Target, postgres, redis};
+use crate::crash;
 use crate::postgres::fault::PostgresError;
 use crate::secrets::SecretsFolder;
 use crate::stop::Stop;
@@ -44,7 +45,7 @@ pub enum OutputEvent {
         /// What, where, why and what to do, in one sentence.
         error: String,
     },
-    /// It works again.
+    /// It works: for the first time, or again.
     Working,
 }
 
@@ -85,7 +86,15 @@ pub(super) struct Look {
 pub fn spawn(target: Target, identity: (String, String), secrets: SecretsFolder, stop: Stop) -> OutputHandle {
     let (batches, sent) = mpsc::channel(1);
     let (told, events) = crossbeam_channel::unbounded();
-    let output = Output { target, identity, secrets, events: told, session: None, mark: None, failing: None };
+    let output = Output {
+        target,
+        identity,
+        secrets,
+        events: told,
+        session: None,
+        mark: None,
+        failing: Some(String::new()),
+    };
     tokio::spawn(async move {
         tokio::select! {
             () = stop.requested() => {}
@@ -103,7 +112,7 @@ struct Output {
     session: Option<Session>,
     /// What the last look found.
     mark: Option<String>,
-    /// What was last said of a failure.
+    /// What was last said of a failure; empty until it has worked once.
     failing: Option<String>,
 }
 
@@ -219,7 +228,9 @@ async fn look(
 async fn write(session: &mut Session, target: &Target, rows: &[Row]) -> Result<(), OutputError> {
     match (session, target) {
         (Session::Redis(session), Target::Redis(target)) => {
+            crash::point("before a batch for Redis");
             let written = session.write(&target.plan.calls(rows)).await?;
+            crash::point("after a batch for Redis");
             if written.refused_keys > 0 {
                 tracing::warn!(
                     keys = written.refused_keys,
@@ -228,7 +239,10 @@ async fn write(session: &mut Session, target: &Target, rows: &[Row]) -> Result<(
             }
         }
         (Session::Postgres(session), Target::Postgres(target)) => {
-            if !session.write(&target.plan, rows).await? {
+            crash::point("before a batch for PostgreSQL");
+            let is_own = session.write(&target.plan, rows).await?;
+            crash::point("after a batch for PostgreSQL");
+            if !is_own {
                 let table = &target.plan.table;
                 tracing::warn!(
                     table,

@@ -31,11 +31,11 @@ fn target(lines: &str) -> Result<Target, String> {
 }
 
 fn row(group: &str, measures: &[Option<&str>]) -> Row {
-    let number = |text: &Option<&str>| text.map(|text| text.parse::<Decimal>().unwrap());
+    let number = |text: Option<&str>| text.map(|text| text.parse::<Decimal>().unwrap());
     Row {
         window: Some(Span { start_ms: 1_795_365_090_000, end_ms: 1_795_365_120_000 }),
         group: group.as_bytes().to_vec(),
-        measures: Some(measures.iter().map(number).collect()),
+        measures: Some(measures.iter().copied().map(number).collect()),
         is_final: true,
         revision: 3,
         watermark_ms: Some(1_795_365_120_500),

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use super::Rejected;
 use crate::expression::{FieldPaths, FieldSpans};
 
-/// What Debezium writes instead of a large value that the change didn't touch.
-pub(super) const UNAVAILABLE: &str = "__debezium_unavailable_value";
+/// What Debezium writes instead of a large value that the change didn't touch, as JSON.
+pub(super) const UNAVAILABLE: &[u8] = b"\"__debezium_unavailable_value\"";
 
 /// What an event says of a table.
 pub(super) enum Event<'r> {

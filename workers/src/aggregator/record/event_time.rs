@@ -36,6 +36,15 @@ pub(super) fn millis(value: &Value<'_>) -> Result<Option<i64>, String> {
     }
 }
 
+/// The time that a checked JSON text of a usual shape stands for; none: [`millis`] knows.
+pub(super) fn usual_millis(json: &str) -> Option<i64> {
+    let ms = match json.as_bytes() {
+        [b'"', text @ .., b'"'] => usual(text)?,
+        _ => json.parse().ok()?,
+    };
+    RANGE_MS.contains(&ms).then_some(ms)
+}
+
 const EXPECTED: &str = "write RFC 3339 (`2026-11-22T10:00:00Z`) or whole milliseconds since 1970";
 
 fn whole(text: &str) -> Option<i64> {
@@ -217,6 +226,30 @@ mod tests {
     fn null_and_nothing_are_no_time() {
         assert_eq!(millis(&Value::Null), Ok(None));
         assert_eq!(millis(&Value::Absent), Ok(None));
+    }
+
+    #[test]
+    fn the_usual_shapes_are_read_from_json_as_from_a_value() {
+        for json in [
+            "5",
+            "-1500",
+            "1.5",
+            "1e3",
+            "null",
+            "true",
+            "\"1970-01-01T00:00:00Z\"",
+            "\"9999-12-31T23:59:59Z\"",
+            "\"1970\\u002d01-01T00:00:00Z\"",
+            "9223372036854775807",
+            "\"5\"",
+            "[5]",
+        ] {
+            if let Some(ms) = usual_millis(json) {
+                assert_eq!(millis(&Value::of_json(json).unwrap()), Ok(Some(ms)), "{json}");
+            }
+        }
+        assert_eq!(usual_millis("\"1970-01-01T00:00:01Z\""), Some(1000));
+        assert_eq!(usual_millis("-1500"), Some(-1500));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::expression::Value;
+use crate::expression::{Value, plain_text};
 
 /// Appends a value as canonical JSON. A text is escaped as `serde_json` does it; of a number only its value counts:
 /// `1.0` is `1`. What isn't there is null.
@@ -30,6 +30,11 @@ pub(super) fn scalar(value: &Value<'_>, out: &mut Vec<u8>) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Whether a checked JSON text is canonical already, as most are: a text without escapes, a short whole number.
+pub(super) fn is_canonical(json: &str) -> bool {
+    plain_text(json).is_some() || is_plain(json)
 }
 
 fn quoted(text: &str, out: &mut Vec<u8>) {
@@ -161,6 +166,17 @@ mod tests {
         assert_eq!(canonical(&Value::Absent), "null");
         assert_eq!(canonical(&Value::Null), "null");
         assert_eq!(canonical(&Value::Bool(false)), "false");
+    }
+
+    #[test]
+    fn what_is_canonical_already_is_left_as_it_is() {
+        for json in ["\"abc\"", "\"é\"", "\"\"", "5", "-5", "123456789012345678"] {
+            assert!(is_canonical(json), "{json}");
+            assert_eq!(canonical(&Value::of_json(json).unwrap()), json);
+        }
+        for json in ["\"a\\u0062\"", "5.0", "0", "-0", "1e3", "{}", "[1]", "null", "1234567890123456789"] {
+            assert!(!is_canonical(json), "{json}");
+        }
     }
 
     #[test]

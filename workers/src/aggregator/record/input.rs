@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use crate::expression::{Value, parse_decimal};
+use crate::expression::{Value, parse_decimal, plain_text};
 
 /// The exact number that a value stands for; none for null and what isn't there. A text that is a number counts, as
 /// Debezium sends decimals so; a double is taken as its shortest decimal text.
@@ -21,6 +21,15 @@ pub(super) fn number(value: &Value<'_>) -> Result<Option<Decimal>, String> {
         }
     };
     parsed.map(Some).map_err(|error| format!("is no number: {error}"))
+}
+
+/// The number that a checked JSON text of a usual shape stands for; none: [`number`] knows.
+pub(super) fn usual_number(json: &str) -> Option<Decimal> {
+    match json.as_bytes().first()? {
+        b'-' | b'0'..=b'9' => parse_decimal(json).ok(),
+        b'"' => parse_decimal(plain_text(json)?).ok(),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +78,18 @@ mod tests {
         ] {
             assert!(number(&value).is_err(), "{value:?}");
         }
+    }
+
+    #[test]
+    fn the_usual_shapes_are_read_from_json_as_from_a_value() {
+        for json in
+            ["1.50", "-0", "1e3", "1e99", "\"1.50\"", "\"1\\u0030\"", "\"\"", "null", "true", "[1]", "\"x\""]
+        {
+            if let Some(found) = usual_number(json) {
+                assert_eq!(number(&Value::of_json(json).unwrap()), Ok(Some(found)), "{json}");
+            }
+        }
+        assert_eq!(usual_number("\"1.50\"").unwrap().to_string(), "1.50");
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 
 use super::day::KnownDay;
 use super::envelope::UNAVAILABLE;
-use super::event_time::millis;
+use super::event_time::{millis, usual_millis};
 use super::lookup::key_text;
 use super::plan::{DOCUMENTS, EventTime, InputPlan, Part, RecordPlan, Table};
 use super::{Found, Lookups, Reading, Rejected, Rest, Scratch, Unread, group, input};
@@ -73,9 +73,7 @@ impl RecordPlan {
             EventTime::None => Ok(0),
             EventTime::Record => Ok(view.record.timestamp_ms),
             EventTime::Value(part) => {
-                let value = part.evaluate(view)?;
-                let time = millis(&value).map_err(|problem| part.wrong(problem))?;
-                time.ok_or_else(|| part.wrong(format!("is {}, where a time is needed", value.kind())))
+                part.time(view)?.ok_or_else(|| part.wrong("is null or isn't there, where a time is needed"))
             }
         }
     }
@@ -150,15 +148,17 @@ impl RecordPlan {
     }
 
     fn group_value(&self, part: &Part, view: &View<'_, '_>, group: &mut Vec<u8>) -> Result<(), Rejected> {
-        let value = part.evaluate(view)?;
-        if let (Table::Changes, Value::Text(text)) = (&self.table, &value)
-            && text == UNAVAILABLE
-        {
+        let start = group.len();
+        match part.program.json_of_view(view) {
+            Some(json) if group::is_canonical(json) => group.extend_from_slice(json.as_bytes()),
+            _ => group::scalar(&part.evaluate(view)?, group).map_err(|problem| part.wrong(problem))?,
+        }
+        if matches!(self.table, Table::Changes) && group.get(start..) == Some(UNAVAILABLE) {
             let problem =
                 "is a large value that the change left out; set REPLICA IDENTITY FULL on the source table";
             return Err(part.wrong(problem));
         }
-        group::scalar(&value, group).map_err(|problem| part.wrong(problem))
+        Ok(())
     }
 
     fn input(
@@ -174,12 +174,11 @@ impl RecordPlan {
         }
         let value = match &plan.value {
             None => Some(Decimal::ONE),
-            Some(part) => input::number(&part.evaluate(view)?).map_err(|problem| part.wrong(problem))?,
+            Some(part) => part.number(view)?,
         };
         let Some(value) = value else { return Ok(None) };
         let Some(today) = &plan.today else { return Ok(Some(Input { value, day: 0 })) };
-        let time = millis(&today.evaluate(view)?).map_err(|problem| today.wrong(problem))?;
-        let Some(time) = time else { return Ok(None) };
+        let Some(time) = today.time(view)? else { return Ok(None) };
         let day = self.days.number(time, known);
         let day = day.ok_or_else(|| today.wrong("is a time beyond the calendar"))?;
         Ok(Some(Input { value, day }))
@@ -189,6 +188,24 @@ impl RecordPlan {
 impl Part {
     fn evaluate<'r>(&self, view: &View<'r, '_>) -> Result<Value<'r>, Rejected> {
         self.program.evaluate_view(view).map_err(|error| Rejected::at(&self.field, error))
+    }
+
+    /// The exact number, if there is one. What most records have is read from its JSON at once.
+    fn number(&self, view: &View<'_, '_>) -> Result<Option<Decimal>, Rejected> {
+        let usual = self.program.json_of_view(view).and_then(input::usual_number);
+        if usual.is_some() {
+            return Ok(usual);
+        }
+        input::number(&self.evaluate(view)?).map_err(|problem| self.wrong(problem))
+    }
+
+    /// The time, if there is one, in milliseconds since 1970.
+    fn time(&self, view: &View<'_, '_>) -> Result<Option<i64>, Rejected> {
+        let usual = self.program.json_of_view(view).and_then(usual_millis);
+        if usual.is_some() {
+            return Ok(usual);
+        }
+        millis(&self.evaluate(view)?).map_err(|problem| self.wrong(problem))
     }
 
     fn holds(&self, view: &View<'_, '_>) -> Result<bool, Rejected> {

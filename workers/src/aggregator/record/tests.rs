@@ -136,7 +136,10 @@ fn an_event_time_may_lie_before_1970() {
 #[test]
 fn a_record_without_a_time_is_rejected_with_the_reason() {
     let plan = plan("eventTime: event.at");
-    assert_eq!(cause(read(&plan, "{}")), "eventTime: `event.at` is nothing, where a time is needed");
+    assert_eq!(
+        cause(read(&plan, "{}")),
+        "eventTime: `event.at` is null or isn't there, where a time is needed"
+    );
     assert_eq!(
         cause(read(&plan, r#"{"at": "soon"}"#)),
         "eventTime: `event.at` is `soon`, which is no time: write RFC 3339 (`2026-11-22T10:00:00Z`) or whole \

@@ -92,7 +92,10 @@ impl Reader {
                     logs.push(log);
                 }
                 // A partition without a leader must not hold up the others.
-                Err(error) => self.block(&id, LEADERLESS_FOR, error.to_string())?,
+                Err(error) => {
+                    self.troubles.kafka_failed(error.to_string(), now);
+                    self.block(&id, LEADERLESS_FOR, error.to_string())?;
+                }
             }
         }
         if claims.is_empty() {

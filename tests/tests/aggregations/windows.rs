@@ -1,6 +1,4 @@
-//! An aggregation on real servers: windows, tables, late records, what Redis and PostgreSQL end up with.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+//! Windows of events: what Redis, PostgreSQL and the late topic end up with.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
