@@ -131,6 +131,8 @@ impl Member {
     /// A transaction was thrown away, and with it everything in hand: all partitions are claimed again.
     pub fn thrown_away(&mut self, why: &KafkaError) -> Result<(), KafkaError> {
         tracing::warn!(error = %why, step = self.step, "a transaction was thrown away: going on from what is committed");
+        // What fails each time mustn't be tried without a pause.
+        self.claim_after = self.claim_after.max(Instant::now() + CLAIM_PAUSE);
         self.start_over()
     }
 

@@ -69,10 +69,12 @@ impl Rows {
         self.size_bytes -= before.as_ref().map_or(0, |bytes| size(bytes));
         let was = pane(before.as_deref());
         if now != was {
-            was.iter().for_each(|pane_ms| self.leave(*pane_ms, key));
-            now.iter().for_each(|pane_ms| {
-                self.keys_by_pane.entry(*pane_ms).or_default().insert(key.into());
-            });
+            if let Some(pane_ms) = was {
+                self.leave(pane_ms, key);
+            }
+            if let Some(pane_ms) = now {
+                self.keys_by_pane.entry(pane_ms).or_default().insert(key.into());
+            }
         }
         before
     }

@@ -7,7 +7,6 @@ use super::case::Case;
 use super::log::{BEGIN_MS, Log, TODAY};
 use super::reference::At;
 use crate::aggregator::combine::step::Writes;
-use crate::aggregator::measure::Shape;
 use crate::aggregator::merge::state::Rules;
 use crate::aggregator::output::Row;
 use crate::aggregator::partial::{SourcePartition, write_marks};
@@ -96,7 +95,8 @@ impl Broker {
             rules: case.rules(),
             expected: logs.iter().map(|log| log.source.clone()).collect(),
             fault,
-            now_ms: BEGIN_MS,
+            // The input has been there for a while, so windows can be forgotten as soon as they are final.
+            now_ms: BEGIN_MS + 600_000,
             today: TODAY,
             partials: (0..partitions).map(|_| Partials::default()).collect(),
             rows: BTreeMap::new(),
@@ -110,10 +110,6 @@ impl Broker {
             commits: 0,
             logs,
         }
-    }
-
-    pub fn shape(&self) -> &Shape {
-        &self.rules.shape
     }
 
     /// A transaction of step one.

@@ -71,7 +71,9 @@ impl Combiner {
             self.drop_open();
             self.forget(broker, source);
             let others: Vec<usize> = self.owned.keys().copied().collect();
-            others.into_iter().for_each(|source| self.claim(broker, source));
+            for source in others {
+                self.claim(broker, source);
+            }
         }
     }
 
@@ -92,7 +94,9 @@ impl Combiner {
     pub fn kill(&mut self, broker: &Broker) {
         let owned: BTreeSet<usize> = self.owned.keys().copied().collect();
         *self = Self::new(&broker.case);
-        owned.into_iter().for_each(|source| self.claim(broker, source));
+        for source in owned {
+            self.claim(broker, source);
+        }
     }
 
     /// Takes some records of a source.

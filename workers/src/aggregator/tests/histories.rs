@@ -189,6 +189,66 @@ fn a_source_that_is_silent_for_long_no_longer_holds_windows_open_and_still_count
 }
 
 #[test]
+fn a_window_that_an_aborted_transaction_closed_is_closed_again() {
+    let mut world = World::new(&debezium(), table(), Fault::None);
+    for action in begun() {
+        world.act(&action);
+    }
+    for source in 0..3 {
+        world.act(&Action::Combine { source, most: 100 });
+    }
+    for worker in 0..2 {
+        world.act(&Action::CommitCombine { worker });
+    }
+    // Each record in a transaction of its own, and each first in one that is thrown away.
+    for step in 0..60 {
+        let worker = step % 2;
+        world.act(&Action::Merge { partition: step % 3, most: 1 });
+        world.act(&Action::AbortMerge { worker, restores: false });
+        world.act(&Action::Merge { partition: step % 3, most: 1 });
+        world.act(&Action::CommitMerge { worker });
+    }
+    let answer = world.end(false).unwrap();
+    assert!(answer.figures.values().any(|figures| figures.is_final));
+}
+
+#[test]
+fn what_was_on_its_way_when_a_worker_died_is_not_forgotten() {
+    let case = Case { forgets: true, ..debezium() };
+    let mut world = World::new(&case, table(), Fault::None);
+    for source in 0..3 {
+        world.act(&Action::Combine { source, most: 100 });
+    }
+    for worker in 0..2 {
+        world.act(&Action::CommitCombine { worker });
+    }
+    for partition in 0..3 {
+        world.act(&Action::Merge { partition, most: 100 });
+    }
+    for worker in 0..2 {
+        world.act(&Action::CommitMerge { worker });
+        world.act(&Action::Emit { worker, store: 0, most: 100 });
+        world.act(&Action::Emit { worker, store: 1, most: 100 });
+        world.act(&Action::Arrive { worker, store: 1 });
+        world.act(&Action::CommitMerge { worker });
+        world.act(&Action::KillMerge { worker });
+    }
+    // Neither does what the dead sent come.
+    assert!(world.stores[0].figures().is_empty());
+    world.drain();
+    world.check(false).unwrap();
+}
+
+#[test]
+fn a_day_that_is_over_takes_no_memory_any_more() {
+    let mut world = World::new(&debezium(), table(), Fault::None);
+    world.drain();
+    world.act(&Action::Midnight);
+    // What is counted in memory is compared with what would be restored.
+    world.end(false).unwrap();
+}
+
+#[test]
 fn the_runs_that_are_tried_have_something_of_everything() {
     let mut runner = TestRunner::deterministic();
     let (mut late, mut dead, mut last, mut open, mut big) = (0, 0, 0, 0, 0);

@@ -137,7 +137,7 @@ enum Move {
 /// Logs of two partitions of one topic and of the only one of another.
 pub fn logs(case: &Case) -> impl Strategy<Value = Vec<Log>> + use<> {
     let format = case.format;
-    let one = || prop::collection::vec((moves(), 0_i64..3_000), 0..24);
+    let one = || prop::collection::vec((moves(), 0_i64..4_000), 0..28);
     (one(), one(), one()).prop_map(move |(one, two, three)| {
         let log = |(topic, partition, moves)| Log {
             source: SourcePartition { topic: String::from(topic), partition },

@@ -80,7 +80,9 @@ impl Merger {
 
     fn start_over(&mut self, broker: &Broker) {
         let owned: Vec<usize> = self.partitions.keys().copied().collect();
-        owned.into_iter().for_each(|number| self.claim(broker, number));
+        for number in owned {
+            self.claim(broker, number);
+        }
     }
 
     /// The process is gone; what it had sent may still arrive: that is returned.
@@ -183,7 +185,9 @@ impl Merger {
     /// What was sent to a store arrives.
     pub fn arrive(&mut self, broker: &Broker, number: usize, store: &mut Store) {
         let Some(rows) = self.in_flight[number].take() else { return };
-        rows.iter().for_each(|sent| sent.arrive(broker, store));
+        for sent in &rows {
+            sent.arrive(broker, store);
+        }
         self.partitions.values_mut().for_each(|partition| partition.dirty[number].written());
     }
 

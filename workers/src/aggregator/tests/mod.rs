@@ -23,12 +23,14 @@ fn runs() -> impl Strategy<Value = (Case, Vec<Log>, Vec<Action>, bool)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_same_values_come_out((case, logs, actions, is_silent) in runs()) {
         let mut world = World::new(&case, logs, Fault::None);
-        actions.iter().for_each(|action| world.act(action));
+        for action in &actions {
+            world.act(action);
+        }
         if let Err(difference) = world.end(is_silent) {
             prop_assert!(false, "{}", difference);
         }

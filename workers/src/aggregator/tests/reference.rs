@@ -128,7 +128,9 @@ impl Partition {
             }
             Said::Truncate => {
                 let ids: BTreeSet<u8> = self.rows.keys().copied().collect();
-                ids.into_iter().for_each(|id| self.settle(case, id));
+                for id in ids {
+                    self.settle(case, id);
+                }
                 self.rows.clear();
             }
         }

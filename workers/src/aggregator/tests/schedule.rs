@@ -309,7 +309,7 @@ pub fn actions() -> impl Strategy<Value = Vec<Action>> {
     let place = || 0_usize..6;
     let few = || 1_usize..8;
     let action = prop_oneof![
-        14 => (place(), few()).prop_map(|(source, most)| Action::Combine { source, most }),
+        16 => (place(), few()).prop_map(|(source, most)| Action::Combine { source, most }),
         6 => worker().prop_map(|worker| Action::CommitCombine { worker }),
         2 => (worker(), any::<bool>())
             .prop_map(|(worker, restores)| Action::AbortCombine { worker, restores }),
@@ -317,7 +317,7 @@ pub fn actions() -> impl Strategy<Value = Vec<Action>> {
         2 => (place(), worker(), any::<bool>())
             .prop_map(|(source, to, is_lost)| Action::MoveSource { source, to, is_lost }),
         1 => (worker(), any::<bool>()).prop_map(|(worker, renews)| Action::FallSilent { worker, renews }),
-        12 => (place(), few()).prop_map(|(partition, most)| Action::Merge { partition, most }),
+        12 => (place(), 1_usize..20).prop_map(|(partition, most)| Action::Merge { partition, most }),
         6 => worker().prop_map(|worker| Action::CommitMerge { worker }),
         2 => (worker(), any::<bool>()).prop_map(|(worker, restores)| Action::AbortMerge { worker, restores }),
         2 => worker().prop_map(|worker| Action::KillMerge { worker }),
