@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 const PARTITIONS: i32 = 2;
 /// A run has at least these points: two transactions of each step, and a batch to each store.
 const FEWEST_POINTS: usize = 16;
-/// Of the twelve names there are, those that must have been crashed at: two threads race, so one may be missed.
+/// Of the thirteen names there are, those that must have been crashed at: two threads race, so one may be missed.
 const FEWEST_NAMES: usize = 10;
 /// Runs side by side: most of a run is waiting for servers.
 const AT_ONCE: u64 = 6;

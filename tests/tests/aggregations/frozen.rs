@@ -16,14 +16,15 @@ use super::scene::{Input, Scene};
 const DEADLINE: Duration = Duration::from_secs(120);
 const PARTITIONS: i32 = 2;
 /// Where it freezes, each after it has passed there once: with records in an open transaction, with offsets in it too,
-/// with values that are committed and neither in a store nor in the topic, and with a batch in hand.
+/// with values that are committed and neither in a store nor in the topic, with a batch in hand, and with the lock of a
+/// table.
 const MOMENTS: [&str; 6] = [
     "combine has sent its records",
     "combine has sent its offsets",
     "merge has sent its offsets",
     "merge has committed",
     "before a batch for Redis",
-    "before a batch for PostgreSQL",
+    "inside a batch for PostgreSQL",
 ];
 
 /// Orders of a few seconds, so many that most seconds have several.
@@ -93,8 +94,13 @@ fn freeze_and_wake(stack: &Stack, name: &str, moment: &str) {
             DEADLINE,
             || (frozen.process.ended(), frozen.process.printed()),
             |(ended, printed)| {
-                let is_lost = |step: &str| printed.contains(&format!("{step}: partitions lost"));
-                ended.is_some() || (is_lost("combine") && is_lost("merge"))
+                // By its session, or by the coordinator, which refuses its offsets: then all of them are revoked.
+                let is_gone = |step: &str| {
+                    ["lost", "revoked"]
+                        .iter()
+                        .any(|how| printed.contains(&format!("{step}: partitions {how}")))
+                };
+                ended.is_some() || (is_gone("combine") && is_gone("merge"))
             },
         );
         produce();

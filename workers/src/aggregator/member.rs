@@ -131,6 +131,8 @@ impl Member {
     /// A transaction was thrown away, and with it everything in hand: all partitions are claimed again.
     pub fn thrown_away(&mut self, why: &KafkaError) -> Result<(), KafkaError> {
         tracing::warn!(error = %why, step = self.step, "a transaction was thrown away: going on from what is committed");
+        // What fails each time mustn't be tried without a pause.
+        self.claim_after = self.claim_after.max(Instant::now() + CLAIM_PAUSE);
         self.start_over()
     }
 
@@ -258,6 +260,11 @@ impl Member {
         self.owned.contains_key(at)
     }
 
+    /// The same, by its topic's name.
+    pub fn owns_source(&self, topic: &str, partition: i32) -> bool {
+        self.owned.keys().any(|at| at.partition == partition && *at.topic == *topic)
+    }
+
     /// The partitions that are being read here.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.owned.keys()
@@ -307,10 +314,9 @@ impl Member {
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
-                    let sentence = format!(
+                    stop = Some(format!(
                         "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
-                    );
-                    stop = Some(sentence);
+                    ));
                 }
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
                 Fault::UnknownTopic { topic } => {

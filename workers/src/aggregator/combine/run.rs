@@ -60,6 +60,8 @@ struct Parked {
     index: usize,
     lookup: usize,
     key: String,
+    /// The end of the log behind the batches, which is told once.
+    end: Option<Position>,
 }
 
 /// Step one of one worker.
@@ -254,6 +256,7 @@ impl Loop {
             self.quiet_since.remove(&source_of(&at));
             if let Some(parked) = self.parked.get_mut(&at) {
                 parked.batches.push_back(batch);
+                parked.end = None;
             } else {
                 self.take_batch(&at, VecDeque::from([batch]), 0)?;
             }
@@ -302,7 +305,7 @@ impl Loop {
                 Some((index, offset, Held::Waits { lookup, key })) => {
                     self.records += index as u64 - from as u64;
                     self.it.member.advance(&at.topic, at.partition, offset);
-                    self.park(at, Parked { batches, index, lookup, key });
+                    self.park(at, Parked { batches, index, lookup, key, end: None });
                     return Ok(());
                 }
                 Some((_, offset, Held::Stopped(sentence))) => {
@@ -343,6 +346,7 @@ impl Loop {
                 continue;
             }
             self.take_batch(&at, parked.batches, parked.index)?;
+            self.note_ends(parked.end.into_iter().collect());
             if !self.parked.contains_key(&at) && self.it.member.owns(&at) && !self.is_full {
                 self.it.member.consumer.resume(std::slice::from_ref(&at))?;
             }
@@ -351,12 +355,16 @@ impl Loop {
     }
 
     fn note_ends(&mut self, ends: Vec<Position>) {
-        for Position { topic, partition, offset } in ends {
-            let at = TopicPartition { topic, partition };
-            if self.parked.contains_key(&at) || !self.it.member.owns(&at) {
+        for end in ends {
+            let at = TopicPartition { topic: end.topic.clone(), partition: end.partition };
+            if let Some(parked) = self.parked.get_mut(&at) {
+                parked.end = Some(end);
                 continue;
             }
-            self.it.member.advance(&at.topic, at.partition, offset);
+            if !self.it.member.owns(&at) {
+                continue;
+            }
+            self.it.member.advance(&at.topic, at.partition, end.offset);
             self.moved_since.get_or_insert_with(Instant::now);
             self.quiet_since.entry(source_of(&at)).or_insert_with(Instant::now);
         }
@@ -436,7 +444,9 @@ impl Loop {
     fn news(&self) -> Vec<Mark> {
         let renew = Instant::now() >= self.renew_at;
         let is_new = |mark: &Mark| self.told.get(&mark.source) != Some(mark) || (renew && mark.is_idle);
-        self.it.combine.marks().into_iter().filter(is_new).collect()
+        // Another may read by now what isn't owned.
+        let is_owned = |mark: &Mark| self.it.member.owns_source(&mark.source.topic, mark.source.partition);
+        self.it.combine.marks().into_iter().filter(|mark| is_new(mark) && is_owned(mark)).collect()
     }
 
     fn commit(&mut self) -> Result<(), KafkaError> {
@@ -533,9 +543,15 @@ impl Loop {
                  the aggregation's workers, use more replicas, or keep fewer groups, windows or rows"
             );
             self.it.health.set("state", Condition::Stopped(sentence));
+            for at in &all {
+                if let Some(source) = self.it.combine.source(&at.topic, at.partition) {
+                    self.it.combine.set_idle(source, false);
+                }
+            }
             self.it.member.consumer.pause(&all)
         } else {
             self.it.health.set("state", Condition::Running);
+            self.quiet_since.values_mut().for_each(|since| *since = Instant::now());
             let waiting: BTreeSet<_> = self.parked.keys().cloned().collect();
             let resumed: Vec<_> = all.into_iter().filter(|at| !waiting.contains(at)).collect();
             self.it.member.consumer.resume(&resumed)

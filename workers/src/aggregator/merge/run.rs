@@ -112,6 +112,9 @@ struct Partition {
     next: i64,
 }
 
+/// A record of a transaction: its partition or topic, its key and its value.
+type Written<To> = (To, Vec<u8>, Option<Vec<u8>>);
+
 /// The state of the loop.
 struct Loop {
     it: Merger,
@@ -280,12 +283,19 @@ impl Loop {
             // What is in a store is known only to whoever wrote it, and writing it again changes nothing.
             let flushed = match output.way {
                 Way::Store(_) => i64::MIN,
+                // Whether the day turned meanwhile is known to nobody.
+                Way::Topic(_) if self.it.rules.shape.is_daily() => i64::MIN,
                 Way::Topic(_) => {
                     partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN)
                 }
             };
+            // What is final went to the topic with the transaction that made it so. It isn't told twice, although open
+            // windows that wait for their time keep `flushed` behind it.
+            let is_told = |pane_ms: i64| flushed != i64::MIN && partition.state.is_closed(pane_ms);
             let missing = partition.state.all().filter(|(_, offset)| *offset >= flushed);
-            missing.for_each(|(key, offset)| dirty.add(key, offset));
+            missing
+                .filter(|((pane_ms, _), _)| !is_told(*pane_ms))
+                .for_each(|(key, offset)| dirty.add(key, offset));
         }
         Ok(partition)
     }
@@ -514,6 +524,8 @@ impl Loop {
 
     /// Hands values to the stores that have nothing on their way.
     fn emit(&mut self, is_time: bool) {
+        // The time isn't over for what can be shown only after the next commit.
+        let mut waits = false;
         let mut partitions = std::mem::take(&mut self.partitions);
         for index in 0..self.it.outputs.len() {
             // What is for a topic goes with a commit.
@@ -525,6 +537,7 @@ impl Loop {
             for partition in partitions.values_mut() {
                 // What isn't committed yet must not be shown.
                 if partition.state.has_changes() {
+                    waits = true;
                     continue;
                 }
                 let mut dirty = std::mem::take(&mut partition.dirty[index]);
@@ -542,7 +555,7 @@ impl Loop {
             }
         }
         self.partitions = partitions;
-        if is_time {
+        if is_time && !waits {
             let every = match self.it.emit {
                 EmitKind::Every(every) => Duration::from_millis(every.as_ms()),
                 EmitKind::OnClose => Duration::ZERO,

@@ -254,7 +254,9 @@ impl State {
     /// change. Between transactions.
     pub fn forget_days(&mut self, rules: &Rules, first: i32) {
         for entry in self.panes.values_mut().flat_map(HashMap::values_mut) {
+            let before = entry.group.size_bytes();
             rules.shape.forget_days(&mut entry.group, first);
+            self.size_bytes -= before - entry.group.size_bytes();
         }
     }
 

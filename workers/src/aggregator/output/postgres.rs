@@ -11,6 +11,7 @@ use acequia_crds::pipeline::store::Postgres;
 use super::Row;
 use super::table::{Arrays, CREATE_OWN_TABLES, TablePlan};
 use super::task::{Look, OutputError};
+use crate::crash;
 use crate::postgres::fault::PostgresError;
 use crate::postgres::quote::identifier;
 use crate::postgres::session::{Session as TextSession, TextRow};
@@ -92,6 +93,7 @@ impl Session {
         if !arrays.upsert.is_empty() {
             self.run(&plan.upsert, &with(&arrays.upsert, &[&plan.incarnation, &plan.table])).await?;
         }
+        crash::point("inside a batch for PostgreSQL");
         self.connection.script(WRITING, "COMMIT".to_owned(), DEADLINE).await?;
         Ok(true)
     }

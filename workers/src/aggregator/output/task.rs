@@ -239,7 +239,9 @@ async fn write(session: &mut Session, target: &Target, rows: &[Row]) -> Result<(
             }
         }
         (Session::Postgres(session), Target::Postgres(target)) => {
+            crash::point("before a batch for PostgreSQL");
             let is_own = session.write(&target.plan, rows).await?;
+            crash::point("after a batch for PostgreSQL");
             if !is_own {
                 let table = &target.plan.table;
                 tracing::warn!(
