@@ -2,11 +2,11 @@
 # ACEQUIA_STACK_DIR, ACEQUIA_PORT_OFFSET and ACEQUIA_CACHE: see `tests/stack/up --help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo-local test test-fast test-stack bench-sinks up down status crd clean clean-cache
+.PHONY: help demo-local test test-fast test-stack bench-sinks bench-aggregations up down status crd clean clean-cache
 
 # Lists the commands.
 help:
-	@awk '/^# / {said = substr($$0, 3); next} /^[a-z-]+:/ {printf "  make %-12s %s\n", substr($$1, 1, length($$1) - 1), said} {said = ""}' Makefile
+	@awk '/^# / {said = substr($$0, 3); next} /^[a-z-]+:/ {printf "  make %-18s %s\n", substr($$1, 1, length($$1) - 1), said} {said = ""}' Makefile
 
 # From nothing: servers as local processes, InstaShop CDC through them, rows and delays as they are. Installs what is missing.
 demo-local:
@@ -27,6 +27,10 @@ test-stack:
 # Rows per second Kafka -> PostgreSQL beside Debezium's JDBC sink, in one run.
 bench-sinks:
 	@tests/bench/sinks
+
+# Records per second into windows, and delay of results, beside Kafka Streams, in one run.
+bench-aggregations:
+	@tests/bench/aggregations
 
 # Brings up Kafka, Connect, PostgreSQL and Redis as local processes.
 up:

@@ -76,10 +76,11 @@ impl Status {
         self.stages.iter().find(|stage| stage.id == id)
     }
 
-    /// Whether every sink has read everything.
+    /// Whether every sink and every aggregation has read everything.
     pub fn has_no_lag(&self) -> bool {
-        let mut sinks = self.stages.iter().filter(|stage| stage.id.starts_with("sink-")).peekable();
-        sinks.peek().is_some() && sinks.all(|sink| sink.lag == Some(0))
+        let reads = |stage: &&Stage| ["sink-", "aggregation-"].iter().any(|kind| stage.id.starts_with(kind));
+        let mut readers = self.stages.iter().filter(reads).peekable();
+        readers.peek().is_some() && readers.all(|stage| stage.lag == Some(0))
     }
 }
 
@@ -145,19 +146,27 @@ impl Acequia {
         );
     }
 
+    /// What `acequia plan` says of the Pipeline with a change that isn't made: its exit code and what it prints.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    pub fn plan(&self, change: impl FnOnce(&mut Value)) -> (Option<i32>, String) {
+        let planned = tempfile::tempdir().expect("a folder");
+        for file in std::fs::read_dir(self.folder.join("manifests")).expect("the manifests").flatten() {
+            std::fs::copy(file.path(), planned.path().join(file.file_name())).expect("a copy");
+        }
+        edit(&planned.path().join("pipeline.yaml"), change);
+        let output = self.command_on("plan", planned.path()).output().expect("acequia plan runs");
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
+    }
+
     /// Changes the Pipeline in `pipeline.yaml`, as an editor would that replaces the file.
     ///
     /// # Panics
     /// When it can't be read or written.
     pub fn edit(&self, change: impl FnOnce(&mut Value)) {
-        let file = self.folder.join("manifests/pipeline.yaml");
-        let text = std::fs::read_to_string(&file).expect("the manifest");
-        let mut pipeline: Value = serde_yaml::from_str(&text).expect("the manifest is YAML");
-        change(&mut pipeline);
-        let new = file.with_extension("new");
-        std::fs::write(&new, serde_yaml::to_string(&pipeline).expect("YAML"))
-            .expect("the manifest is written");
-        std::fs::rename(&new, &file).expect("the manifest is replaced");
+        edit(&self.folder.join("manifests/pipeline.yaml"), change);
     }
 
     /// What `acequia status` would print; none before the first report.
@@ -181,14 +190,28 @@ impl Acequia {
     }
 
     fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(binary("acequia"));
-        command.arg(name);
-        command.arg("-f").arg(self.folder.join("manifests"));
-        command.arg("--secrets").arg(self.stack.secrets());
-        command.arg("--addresses").arg(self.stack.addresses_file());
+        let mut command = self.command_on(name, &self.folder.join("manifests"));
         command.arg("--state").arg(self.folder.join("state"));
         command
     }
+
+    fn command_on(&self, name: &str, manifests: &Path) -> Command {
+        let mut command = Command::new(binary("acequia"));
+        command.arg(name).arg("-f").arg(manifests);
+        command.arg("--secrets").arg(self.stack.secrets());
+        command.arg("--addresses").arg(self.stack.addresses_file());
+        command
+    }
+}
+
+/// Replaces a manifest by what `change` makes of it.
+fn edit(file: &Path, change: impl FnOnce(&mut Value)) {
+    let text = std::fs::read_to_string(file).expect("the manifest");
+    let mut pipeline: Value = serde_yaml::from_str(&text).expect("the manifest is YAML");
+    change(&mut pipeline);
+    let new = file.with_extension("new");
+    std::fs::write(&new, serde_yaml::to_string(&pipeline).expect("YAML")).expect("the manifest is written");
+    std::fs::rename(&new, file).expect("the manifest is replaced");
 }
 
 /// Whether there is a process with this id that still does something.

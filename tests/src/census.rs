@@ -16,11 +16,12 @@ const OWNERSHIP_TOPIC: &str = "acequia.ownership";
 /// Everything of a kind, by name.
 pub type Census = BTreeMap<&'static str, BTreeSet<String>>;
 
-/// Counts what is outside now. `databases` are those whose publications are looked at, `groups` those asked for.
+/// Counts what is outside now. `databases` are those whose publications are looked at. A stage's own topics and groups,
+/// of each incarnation, are among the topics and groups.
 ///
 /// # Panics
 /// When a server can't be asked.
-pub fn take(stack: &Stack, databases: &[String], groups: &[String]) -> Census {
+pub fn take(stack: &Stack, databases: &[String]) -> Census {
     let admin = Admin::connect(&stack.kafka(), "acequia tests").expect("an admin client");
     let mut topics = admin.list_topics(KAFKA_DEADLINE).expect("the topics");
     // The broker makes these when it first needs them.
@@ -32,7 +33,7 @@ pub fn take(stack: &Stack, databases: &[String], groups: &[String]) -> Census {
     } else {
         BTreeSet::new()
     };
-    let groups = admin.describe_groups(groups, KAFKA_DEADLINE).expect("the groups");
+    let groups = admin.list_groups(KAFKA_DEADLINE).expect("the groups");
     let connectors = connectors(stack);
     let slots =
         column(&Database::open_as_superuser(stack).rows("SELECT slot_name FROM pg_replication_slots"));
@@ -43,7 +44,7 @@ pub fn take(stack: &Stack, databases: &[String], groups: &[String]) -> Census {
     BTreeMap::from([
         ("topic", topics),
         ("claim", owned),
-        ("group", groups.into_keys().collect()),
+        ("group", groups),
         ("connector", connectors),
         ("slot", slots),
         ("publication", publications.collect()),

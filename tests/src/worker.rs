@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use acequia_crds::pipeline::kafka::Kafka;
-use acequia_crds::pipeline::sink::PostgresSink;
+use acequia_crds::pipeline::sink::{Column, PostgresSink};
 use acequia_crds::stage::{SinkTopic, SinkWork, StageConfig, Work};
 use acequia_crds::stage_report::StageReport;
 
@@ -115,6 +115,11 @@ impl Worker {
             |report: &Option<StageReport>| report.as_ref().is_some_and(|report| report.lag == Some(0));
         wait::until("the stage has no lag", deadline, || self.report(), reached).expect("a report")
     }
+}
+
+/// A column of a sink, read from the field of its name.
+pub fn column(name: &str, type_name: &str) -> Column {
+    Column { name: name.to_owned(), type_name: type_name.to_owned(), value: None, optional: false }
 }
 
 /// A GET of a small local service; `None` when it doesn't answer with 200 within two seconds.

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use acequia_crds::pipeline::sink::{Column, PostgresSink, WriteMode};
+use acequia_crds::pipeline::sink::{PostgresSink, WriteMode};
 use acequia_tests::check::{Row, assert_none, same_rows};
 use acequia_tests::database::Database;
 use acequia_tests::stack::{Stack, unique};
-use acequia_tests::worker::Sink;
+use acequia_tests::worker::{Sink, column};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// A run has at least these: two claims, and the transaction's places for one chunk.
@@ -94,12 +94,6 @@ fn every_crash_point_ends_alike(records: &[Record], sink: &PostgresSink, fewest_
 
 #[test]
 fn append_ends_alike_wherever_it_is_killed() {
-    let column = |name: &str, type_name: &str| Column {
-        name: name.to_owned(),
-        type_name: type_name.to_owned(),
-        value: None,
-        optional: false,
-    };
     let sink = PostgresSink {
         table: None,
         mode: WriteMode::Append,
@@ -118,12 +112,6 @@ fn append_ends_alike_wherever_it_is_killed() {
 
 #[test]
 fn mirror_ends_alike_wherever_it_is_killed() {
-    let column = |name: &str, type_name: &str| Column {
-        name: name.to_owned(),
-        type_name: type_name.to_owned(),
-        value: None,
-        optional: false,
-    };
     let sink = PostgresSink {
         table: None,
         mode: WriteMode::Mirror,

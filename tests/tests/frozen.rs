@@ -4,24 +4,18 @@
 
 use std::time::Duration;
 
-use acequia_crds::pipeline::sink::{Column, PostgresSink, WriteMode};
+use acequia_crds::pipeline::sink::{PostgresSink, WriteMode};
 use acequia_tests::check::{assert_none, each_once};
 use acequia_tests::database::Database;
 use acequia_tests::stack::{Stack, unique};
 use acequia_tests::wait::until;
-use acequia_tests::worker::{Sink, Worker};
+use acequia_tests::worker::{Sink, Worker, column};
 
 const RECORDS: usize = 400_000;
 const BATCH: usize = 50_000;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 fn sink(table: &str) -> PostgresSink {
-    let column = |name: &str, type_name: &str| Column {
-        name: name.to_owned(),
-        type_name: type_name.to_owned(),
-        value: None,
-        optional: false,
-    };
     PostgresSink {
         table: Some(table.to_owned()),
         mode: WriteMode::Append,

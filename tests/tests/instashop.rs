@@ -1,10 +1,13 @@
-//! InstaShop CDC for a minute; then everything that was changed is in the warehouse, and nothing else.
+//! InstaShop CDC for a minute; then everything that was changed is in the warehouse, and nothing else, and the live
+//! figures are what SQL in the sources says.
 
 use std::time::{Duration, Instant};
 
 use acequia_kafka::log::OwnedRecord;
 use acequia_tests::check::assert_none;
+use acequia_tests::database::Database;
 use acequia_tests::shop::Shop;
+use acequia_tests::shop::figures::{WINDOW_S, operations};
 use acequia_tests::stack::Stack;
 use acequia_tests::wait::until;
 
@@ -58,8 +61,40 @@ fn what_is_wrong_is_seen(shop: &Shop, records: &[(String, OwnedRecord)]) {
     }
 }
 
+/// The same of the live figures. Nothing mends them: nothing changes any more.
+fn wrong_figures_are_seen(shop: &Shop, records: &[(String, OwnedRecord)], size_s: i64) {
+    let one_window = "(SELECT ctid FROM category_windows LIMIT 1)";
+    let add_a_cent =
+        format!("UPDATE category_windows SET revenue = revenue + 0.01 WHERE ctid = {one_window}");
+    let delete = format!("DELETE FROM category_windows WHERE ctid = {one_window}");
+    let spoilt: [(&str, &dyn Fn()); 6] = [
+        ("category_windows: ", &|| shop.warehouse().run(&add_a_cent)),
+        ("category_windows: ", &|| shop.warehouse().run(&delete)),
+        ("transactions: ", &|| shop.spoil("metrics:transactions", "completed:count")),
+        ("operations: ", &|| shop.spoil("metrics:operations", "nothing:c:count")),
+        ("behaviour: ", &|| shop.spoil("metrics:behaviour:*", "click:events")),
+        ("dashboard: ", &|| shop.spoil("metrics:dashboard", "")),
+    ];
+    let mut seen = Vec::new();
+    for (place, spoil) in spoilt {
+        spoil();
+        let faults = shop.figure_faults(records, size_s);
+        let is_new = |fault: &&String| fault.starts_with(place) && !seen.contains(*fault);
+        assert!(faults.iter().any(|fault| is_new(&fault)), "{place}{faults:#?}");
+        seen = faults;
+    }
+}
+
+/// Waits until the shop has been open for so long.
+fn open_for(source: &mut Database, seconds: i64) {
+    let span =
+        "SELECT coalesce(extract(epoch FROM max(created_at) - min(created_at)), 0)::bigint FROM transaction";
+    let what = format!("the shop has been open for {seconds} s");
+    until(&what, OPEN + READY_DEADLINE, || source.number(span), |open| *open >= seconds);
+}
+
 #[test]
-fn after_a_minute_the_mirrors_equal_the_sources_and_each_change_event_is_kept_once() {
+fn after_a_minute_mirrors_and_live_figures_equal_the_sources_and_each_change_event_is_kept_once() {
     let stack = Stack::up();
     let started = Instant::now();
     let mut shop = Shop::new(&stack);
@@ -68,21 +103,36 @@ fn after_a_minute_the_mirrors_equal_the_sources_and_each_change_event_is_kept_on
     println!("ready after {:.1} s", started.elapsed().as_secs_f64());
 
     let mut source = shop.database("instashop");
-    let span =
-        "SELECT coalesce(extract(epoch FROM max(created_at) - min(created_at)), 0)::bigint FROM transaction";
-    let deadline = OPEN + READY_DEADLINE;
-    until(
-        "the shop has been open for a minute",
-        deadline,
-        || source.number(span),
-        |seconds| *seconds >= OPEN.as_secs().cast_signed(),
-    );
+    for second in [20, 40] {
+        open_for(&mut source, second);
+        shop.correct();
+    }
+    open_for(&mut source, OPEN.as_secs().cast_signed());
+    shop.erase_late();
     let closing = Instant::now();
     shop.close();
     let records = shop.drain();
     println!("closed, nothing waits any more: {:.1} s", closing.elapsed().as_secs_f64());
     assert_none(&shop.faults(&records, &MINIMUM), "after a minute");
+    let showing = Instant::now();
+    shop.wait_for_figures(&records, WINDOW_S);
+    assert!(shop.late_deletes() > 0, "an interaction of a window that had closed was erased");
+    for changed in
+        ["transaction:u", "transactiondetail:u", "transactiondetail:d", "product:u", "interaction:d"]
+    {
+        let changes = operations(&records).get(&format!("{}:count", shop.topic(changed))).copied();
+        assert!(
+            changes.is_some(),
+            "{changed}: sales are refunded, corrected and erased, products change category"
+        );
+    }
+    println!("the figures are right: {:.1} s", showing.elapsed().as_secs_f64());
     what_is_wrong_is_seen(&shop, &records);
+
+    let widening = Instant::now();
+    shop.widen_windows(&records);
+    println!("windows of a minute: {:.1} s", widening.elapsed().as_secs_f64());
+    wrong_figures_are_seen(&shop, &records, 60);
 
     let deleting = Instant::now();
     shop.delete();

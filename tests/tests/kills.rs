@@ -1,5 +1,5 @@
 //! Each part of InstaShop CDC is killed in mid-flow, three times; it goes on each time, and in the end everything that
-//! was changed is in the warehouse once.
+//! was changed is in the warehouse once, and counted once.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,18 @@ use acequia_tests::check::assert_none;
 use acequia_tests::database::Database;
 use acequia_tests::process::signal;
 use acequia_tests::shop::Shop;
+use acequia_tests::shop::figures::{AGGREGATIONS, WINDOW_S};
 use acequia_tests::stack::Stack;
 use acequia_tests::wait::until;
 
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 3;
+/// How long Connect is away once: longer than the watermarks of the aggregations.
+const AWAY: Duration = Duration::from_secs(15);
 const STAGES: [&str; 3] = ["generator-shop", "sink-dwh", "sink-events"];
 
-/// What there must be at least when after each of 18 kills something had to move: rows of each table, streamed changes
+/// What there must be at least when after each of 24 kills something had to move: rows of each table, streamed changes
 /// of each database.
 const MINIMUM: [(&str, usize); 13] = [
     ("transaction", 100),
@@ -39,9 +42,10 @@ fn now_ms(database: &mut Database) -> i64 {
 }
 
 /// Waits until changes that were made after `since_ms` in each of the four databases are in the table of events, and
-/// in their mirrors.
+/// in their mirrors, and each aggregation has counted more than it had.
 fn wait_for_work(shop: &Shop, warehouse: &mut Database, what: &str) {
     let since_ms = now_ms(warehouse);
+    let counted = shop.counted(warehouse);
     let moved = ["transaction", "interaction", "stock", "shipment"].map(|table| {
         let topic = shop.topic(table);
         let is_new = format!("topic = '{topic}' AND op <> 'r' AND ts_ms > {since_ms}");
@@ -59,30 +63,44 @@ fn wait_for_work(shop: &Shop, warehouse: &mut Database, what: &str) {
     });
     let started = Instant::now();
     let resting = || -> Vec<&str> {
-        moved.iter().filter(|(_, sql)| warehouse.number(sql) == 0).map(|(table, _)| *table).collect()
+        let mut resting: Vec<&str> =
+            moved.iter().filter(|(_, sql)| warehouse.number(sql) == 0).map(|(table, _)| *table).collect();
+        let now = shop.counted(warehouse);
+        resting.extend(counted.iter().filter(|(name, before)| now[*name] <= **before).map(|(name, _)| *name));
+        resting
     };
     until(&format!("{what}: new changes arrive"), RECOVERY_DEADLINE, resting, Vec::is_empty);
     println!("{what}: new changes arrived after {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// Kills the worker of a stage, and waits until another has taken its place.
-fn kill_worker(shop: &mut Shop, stage: &str) {
-    let pids = |status: &acequia_tests::acequia::Status| {
-        status.stage(stage).map(|stage| stage.pids.clone()).unwrap_or_default()
+/// Kills the workers of stages at once, and waits until others have taken their places.
+fn kill_workers(shop: &mut Shop, stages: &[String]) {
+    let pids = |status: &acequia_tests::acequia::Status| -> Vec<Vec<u32>> {
+        stages.iter().map(|id| status.stage(id).map(|stage| stage.pids.clone()).unwrap_or_default()).collect()
     };
-    let status = shop.acequia.wait(&format!("{stage} runs"), RECOVERY_DEADLINE, |status| {
-        let alive = |pid: &u32| acequia_tests::acequia::is_alive(*pid);
-        pids(status).len() == 1 && pids(status).iter().all(alive)
+    let what = stages.join(", ");
+    let status = shop.acequia.wait(&format!("{what} run"), RECOVERY_DEADLINE, |status| {
+        pids(status)
+            .iter()
+            .all(|of_stage| of_stage.len() == 1 && acequia_tests::acequia::is_alive(of_stage[0]))
     });
     let before = pids(&status);
-    signal(before[0], "KILL");
-    shop.acequia.wait(&format!("{stage} runs again"), RECOVERY_DEADLINE, |status| {
-        !pids(status).is_empty() && pids(status) != before
+    before.iter().flatten().for_each(|pid| signal(*pid, "KILL"));
+    shop.acequia.wait(&format!("{what} run again"), RECOVERY_DEADLINE, |status| {
+        pids(status).iter().zip(&before).all(|(now, before)| !now.is_empty() && now != before)
     });
 }
 
+/// Kills Connect and brings it back when windows that were open before could have closed, if time closed them.
+fn connect_is_away(stack: &Stack, warehouse: &mut Database) {
+    stack.kill("connect");
+    let since_ms = now_ms(warehouse);
+    until("Connect is away", 2 * AWAY, || now_ms(warehouse) - since_ms, |ms| *ms >= AWAY.as_millis() as i64);
+    stack.bring_back("connect");
+}
+
 #[test]
-fn whatever_is_killed_the_mirrors_equal_the_sources_and_each_change_event_is_kept_once() {
+fn whatever_is_killed_mirrors_and_live_figures_equal_the_sources_and_each_change_event_is_kept_once() {
     let stack = Stack::up();
     let started = Instant::now();
     let mut shop = Shop::new(&stack);
@@ -95,14 +113,24 @@ fn whatever_is_killed_the_mirrors_equal_the_sources_and_each_change_event_is_kep
 
     for round in 1..=ROUNDS {
         for stage in STAGES {
-            kill_worker(&mut shop, stage);
+            kill_workers(&mut shop, &[stage.to_owned()]);
             wait_for_work(&shop, &mut warehouse, &format!("round {round}, {stage} killed"));
         }
-        for server in ["connect", "kafka"] {
-            stack.kill(server);
-            stack.bring_back(server);
-            wait_for_work(&shop, &mut warehouse, &format!("round {round}, {server} killed"));
+        kill_workers(&mut shop, &AGGREGATIONS.map(|name| format!("aggregation-{name}")));
+        wait_for_work(&shop, &mut warehouse, &format!("round {round}, all aggregations killed"));
+        for server in ["connect", "kafka", "redis"] {
+            match (server, round) {
+                ("connect", 1) => connect_is_away(&stack, &mut warehouse),
+                // It isn't killed but loses all it has of the shop.
+                ("redis", 2) => shop.drop_figures(),
+                _ => {
+                    stack.kill(server);
+                    stack.bring_back(server);
+                }
+            }
+            wait_for_work(&shop, &mut warehouse, &format!("round {round}, {server} killed or emptied"));
         }
+        shop.correct();
         shop.acequia.kill();
         shop.acequia.start();
         shop.acequia.wait("everything is ready again", READY_DEADLINE, |status| status.ready);
@@ -113,6 +141,9 @@ fn whatever_is_killed_the_mirrors_equal_the_sources_and_each_change_event_is_kep
     let records = shop.drain();
     println!("closed, nothing waits any more: {:.1} s", closing.elapsed().as_secs_f64());
     assert_none(&shop.faults(&records, &MINIMUM), "after all kills");
+    let showing = Instant::now();
+    shop.wait_for_figures(&records, WINDOW_S);
+    println!("the figures are right: {:.1} s", showing.elapsed().as_secs_f64());
     shop.delete();
     println!("all of it took {:.1} s", started.elapsed().as_secs_f64());
 }

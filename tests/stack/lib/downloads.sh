@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 kafka_jars() { echo "$CACHE_DIR/kafka-$KAFKA_VERSION"; }
+kafka_streams_jars() { echo "$CACHE_DIR/kafka-streams-$KAFKA_VERSION"; }
 plugin_folder() { echo "$CACHE_DIR/$1-$2"; }
 
 maven() {
@@ -29,9 +30,10 @@ fetch() {
   ) 8>"$CACHE_DIR/lock"
 }
 
-copy_kafka_jars() {
-  maven -f "$stack_source/etc/kafka-jars.xml" -Dkafka.version="$KAFKA_VERSION" -Dlog4j.version="$LOG4J_VERSION" \
-    "$(dependency_goal copy-dependencies)" -DincludeScope=runtime -DoutputDirectory="$1"
+# copy_jars POM FOLDER: what the dependencies of a pom come to.
+copy_jars() {
+  maven -f "$1" -Dkafka.version="$KAFKA_VERSION" -Dlog4j.version="$LOG4J_VERSION" \
+    "$(dependency_goal copy-dependencies)" -DincludeScope=runtime -DoutputDirectory="$2"
 }
 
 copy_plugin() {
@@ -41,7 +43,12 @@ copy_plugin() {
   rm "$folder/$name-$version-plugin.tar.gz"
 }
 
-fetch_kafka() { fetch "Kafka $KAFKA_VERSION" "$(kafka_jars)" copy_kafka_jars; }
+fetch_kafka() { fetch "Kafka $KAFKA_VERSION" "$(kafka_jars)" copy_jars "$stack_source/etc/kafka-jars.xml"; }
+
+# The peer of `make bench-aggregations`; no server needs it.
+fetch_kafka_streams() {
+  fetch "Kafka Streams $KAFKA_VERSION" "$(kafka_streams_jars)" copy_jars "$stack_source/../bench/kafka-streams/pom.xml"
+}
 
 fetch_plugin() {
   fetch "$1 $2" "$(plugin_folder "$1" "$2")" copy_plugin "$1" "$2"

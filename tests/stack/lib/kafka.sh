@@ -83,4 +83,4 @@ kafka_answers() {
   [ "${4:-0}" = "$(broker_count)" ]
 }
 
-await_kafka() { wait_ready "$1" 60 kafka_answers "$1"; }
+await_kafka() { wait_ready "$1" 120 kafka_answers "$1"; }

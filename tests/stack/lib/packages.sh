@@ -28,6 +28,11 @@ missing_packages() {
         command -v mvn >/dev/null || echo maven
         command -v curl >/dev/null || echo curl
         ;;
+      kafka-streams)
+        # Of the same version as the `java` that runs what it makes, or that wouldn't.
+        command -v javac >/dev/null || echo jdk
+        command -v mvn >/dev/null || echo maven
+        ;;
       postgres) postgres_bin >/dev/null && command -v psql >/dev/null || echo postgresql ;;
       redis) command -v redis-server >/dev/null && command -v redis-cli >/dev/null || echo redis-server ;;
     esac
@@ -40,6 +45,13 @@ java_package() {
     awk '$1 >= 17 {print "openjdk-" $1 "-jre-headless"; exit}'
 }
 
+# The compiler for the Java that is here, or else for the one that would be installed.
+jdk_package() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
+  if [ -n "$version" ]; then echo "openjdk-$version-jdk-headless"; else java_package | sed 's/-jre-/-jdk-/'; fi
+}
+
 ensure_packages() {
   local missing
   mapfile -t missing < <(missing_packages "$@")
@@ -50,12 +62,13 @@ install_packages() {
   local -a wanted become=()
   command -v apt-get >/dev/null || die "missing: $*. Install them; only Debian and Ubuntu are known here"
   if ! am_root; then
-    sudo -n true 2>/dev/null || die "missing: $*. As root: apt-get install --no-install-recommends ${*/#java/openjdk-17-jre-headless}"
+    sudo -n true 2>/dev/null || die "missing: $*. As root: apt-get install --no-install-recommends $(set -- "${@/#java/openjdk-17-jre-headless}" && echo "${@/#jdk/openjdk-17-jdk-headless}")"
     become=(sudo -n)
   fi
   "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
   read -r -a wanted <<<"$*"
   wanted=("${wanted[@]/#java/$(java_package)}")
+  wanted=("${wanted[@]/#jdk/$(jdk_package)}")
   keep_services_down "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
 }
 

@@ -264,7 +264,9 @@ impl Total {
                 *extreme = Some(extreme.map_or(*other, |old| better(kind, old, *other)));
             }
             (Self::Values(values), Self::Values(others)) => {
-                others.iter().for_each(|(value, times)| balance(values, *value, *times));
+                for (value, times) in others {
+                    balance(values, *value, *times);
+                }
             }
             // Both come from the same shape.
             _ => {}
@@ -307,7 +309,9 @@ impl Total {
             }
             Self::Extreme(extreme) => {
                 bytes.push(extreme.is_some().into());
-                extreme.iter().for_each(|value| bytes.decimal(*value));
+                if let Some(value) = extreme {
+                    bytes.decimal(*value);
+                }
             }
             Self::Values(values) => {
                 bytes.unsigned(values.len() as u128);
@@ -373,7 +377,9 @@ mod tests {
 
     fn folded(shape: &Shape, records: &[Vec<Option<Input>>]) -> Group {
         let mut group = shape.empty();
-        records.iter().for_each(|inputs| shape.fold(&mut group, inputs, 1).unwrap());
+        for inputs in records {
+            shape.fold(&mut group, inputs, 1).unwrap();
+        }
         group
     }
 
@@ -398,7 +404,9 @@ mod tests {
             let shape = shape(true);
             let mut group = folded(&shape, &gone);
             shape.merge(&mut group, &folded(&shape, &kept)).unwrap();
-            gone.iter().for_each(|inputs| shape.fold(&mut group, inputs, -1).unwrap());
+            for inputs in &gone {
+                shape.fold(&mut group, inputs, -1).unwrap();
+            }
             prop_assert_eq!(group.rows, kept.len() as i64);
             for today in 0..3 {
                 prop_assert_eq!(shape.results(&group, today), shape.results(&folded(&shape, &kept), today));

@@ -131,6 +131,8 @@ impl Member {
     /// A transaction was thrown away, and with it everything in hand: all partitions are claimed again.
     pub fn thrown_away(&mut self, why: &KafkaError) -> Result<(), KafkaError> {
         tracing::warn!(error = %why, step = self.step, "a transaction was thrown away: going on from what is committed");
+        // What fails each time mustn't be tried without a pause.
+        self.claim_after = self.claim_after.max(Instant::now() + CLAIM_PAUSE);
         self.start_over()
     }
 
@@ -258,27 +260,33 @@ impl Member {
         self.owned.contains_key(at)
     }
 
+    /// The same, by its topic's name.
+    pub fn owns_source(&self, topic: &str, partition: i32) -> bool {
+        self.owned.keys().any(|at| at.partition == partition && *at.topic == *topic)
+    }
+
     /// The partitions that are being read here.
     pub fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
         self.owned.keys()
     }
 
-    /// Whether an offset has moved that isn't committed.
-    pub fn has_moved(&self) -> bool {
-        self.owned.values().any(|owned| owned.committed != Some(owned.next))
-    }
-
-    /// The offsets that a transaction commits, each with the step's note: those that have moved, or all where none has,
-    /// because the coordinator tells a member whose time is over only by its offsets.
-    pub fn offsets(&self, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
+    /// The offsets that a transaction commits, each with the step's note: those that have moved. `has_records`: it
+    /// writes something; then there is always one.
+    pub fn offsets(&self, has_records: bool, note: impl Fn(&TopicPartition) -> String) -> Vec<CommitAt> {
         let at = |(at, owned): (&TopicPartition, &Owned)| CommitAt {
             topic: at.topic.clone(),
             partition: at.partition,
             offset: owned.next,
             metadata: format!("{} {}", owned.topic_id, note(at)),
         };
-        let any = self.has_moved();
-        self.owned.iter().filter(|(_, owned)| !any || owned.committed != Some(owned.next)).map(at).collect()
+        let moved = self.owned.iter().filter(|(_, owned)| owned.committed != Some(owned.next));
+        let mut offsets: Vec<CommitAt> = moved.map(at).collect();
+        // It is by its offsets that a transaction is refused from a worker that was frozen while the group went on
+        // without it.
+        if offsets.is_empty() && has_records {
+            offsets.extend(self.owned.iter().next().map(at));
+        }
+        offsets
     }
 
     /// These offsets are committed.
@@ -306,10 +314,9 @@ impl Member {
         for fault in faults {
             match fault {
                 Fault::OutOfRange { topic, partition } => {
-                    let sentence = format!(
+                    stop = Some(format!(
                         "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
-                    );
-                    stop = Some(sentence);
+                    ));
                 }
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
                 Fault::UnknownTopic { topic } => {
@@ -361,7 +368,7 @@ impl Member {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, step = self.step, "the ends of partitions can't be asked for")
+                tracing::warn!(%error, step = self.step, "the ends of partitions can't be asked for");
             }
         }
     }

@@ -16,6 +16,8 @@ pub mod output;
 pub mod partial;
 pub mod record;
 mod run;
+#[cfg(test)]
+mod tests;
 mod transaction;
 pub mod window;
 

@@ -63,7 +63,9 @@ pub fn write_marks(marks: &[Mark]) -> Vec<u8> {
         bytes.bytes(mark.source.topic.as_bytes());
         bytes.signed(mark.source.partition.into());
         bytes.push(u8::from(mark.is_idle) << 1 | u8::from(mark.watermark_ms.is_some()));
-        mark.watermark_ms.iter().for_each(|watermark_ms| bytes.signed((*watermark_ms).into()));
+        if let Some(watermark_ms) = mark.watermark_ms {
+            bytes.signed(watermark_ms.into());
+        }
     }
     bytes
 }

@@ -178,7 +178,7 @@ impl Setup {
         let combine = Combine::new(self.plan.clone(), self.window, lateness);
         let lookups = LookupRows::new(&aggregation.lookups);
         let Some(follower) = self.follow(&lookups)? else { return Ok(()) };
-        let group = self.work.combine_group.clone();
+        let group = self.work.combine_group.as_str();
         let member = self.join("combine", group, aggregation.from.clone(), 16_384)?;
         let rows = self.work.rows_topic.as_ref().and_then(|topic| self.partitions.get(topic));
         combine_run::read(Combiner {
@@ -224,7 +224,7 @@ impl Setup {
         let every = EmitKind::Every(SpecDuration::from_ms(EMIT_EVERY_MS));
         let emit = aggregation.emit.as_ref().and_then(Emit::kind).unwrap_or(every);
         let layout = Layout::new(aggregation);
-        let group = self.work.merge_group.clone();
+        let group = self.work.merge_group.as_str();
         let member = self.join("merge", group, vec![self.work.partials_topic.clone()], 8_192)?;
         merge_run::merge(Merger {
             member,
@@ -244,11 +244,11 @@ impl Setup {
     fn join(
         &self,
         step: &'static str,
-        group: String,
+        group: &str,
         topics: Vec<String>,
         queued_max_kbytes: u32,
     ) -> Result<Member, KafkaError> {
-        let mut settings = ConsumerSettings::new(self.client_id(step), group.clone(), topics);
+        let mut settings = ConsumerSettings::new(self.client_id(step), group, topics);
         settings.instance_id.clone_from(&self.instance);
         settings.queued_max_kbytes = queued_max_kbytes;
         let mut producer = ProducerSettings::new(self.client_id(step));

@@ -23,6 +23,7 @@ use super::{append, dead_letters, mirror};
 use crate::crash;
 use crate::postgres::connect::connect;
 use crate::postgres::fault::{Meaning, PostgresError};
+use crate::postgres::session::within;
 use crate::secrets::SecretsFolder;
 use crate::service::Progress;
 
@@ -155,17 +156,17 @@ impl Writer {
                 Err(_) => {
                     let ping =
                         async { session.connection.ping().await.map_err(PostgresError::during(IDLE_CHECK)) };
-                    within(IDLE_CHECK_DEADLINE, IDLE_CHECK, ping).await?;
+                    within(IDLE_CHECK, IDLE_CHECK_DEADLINE, ping).await?;
                     continue;
                 }
             };
             match command {
                 Command::Claim { lease, partitions } => {
                     let claims = self.claim(&mut session, lease, &partitions);
-                    within(CLAIM_DEADLINE, "claiming partitions", claims).await?;
+                    within("claiming partitions", CLAIM_DEADLINE, claims).await?;
                 }
                 Command::Flush(chunk) => {
-                    within(FLUSH_DEADLINE, "writing a batch", self.flush(&mut session, chunk)).await?;
+                    within("writing a batch", FLUSH_DEADLINE, self.flush(&mut session, chunk)).await?;
                 }
                 Command::Release { number, partitions } => {
                     for partition in &partitions {
@@ -321,15 +322,4 @@ async fn write_rows(
         }
     }
     Ok(())
-}
-
-async fn within<T>(
-    deadline: Duration,
-    call: &str,
-    work: impl Future<Output = Result<T, PostgresError>>,
-) -> Result<T, PostgresError> {
-    match tokio::time::timeout(deadline, work).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(PostgresError::Deadline { call: call.to_owned(), after: deadline }),
-    }
 }

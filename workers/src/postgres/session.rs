@@ -42,14 +42,16 @@ impl Session {
         for value in values {
             query = query.bind(value.as_deref());
         }
-        let rows = within(call, deadline, query.fetch_all(&mut self.connection)).await?;
+        let rows = async { query.fetch_all(&mut self.connection).await.map_err(PostgresError::during(call)) };
+        let rows = within(call, deadline, rows).await?;
         rows.iter().map(text_row).collect::<Result<_, _>>().map_err(PostgresError::during(call))
     }
 
     /// Runs any number of statements, without values and without a result.
     pub async fn script(&mut self, call: &str, sql: String, deadline: Duration) -> Result<(), PostgresError> {
-        within(call, deadline, sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection)).await?;
-        Ok(())
+        let script = sqlx::raw_sql(AssertSqlSafe(sql));
+        let run = async { script.execute(&mut self.connection).await.map_err(PostgresError::during(call)) };
+        within(call, deadline, run).await.map(|_| ())
     }
 
     /// Looks a table up on the search path; `None` when there is none.
@@ -58,13 +60,8 @@ impl Session {
         name: &str,
         deadline: Duration,
     ) -> Result<Option<CatalogueTable>, PostgresError> {
-        match tokio::time::timeout(deadline, catalogue::table(&mut self.connection, None, name)).await {
-            Ok(found) => found,
-            Err(_) => {
-                let call = format!("reading the catalogue for table {name}");
-                Err(PostgresError::Deadline { call, after: deadline })
-            }
-        }
+        let call = format!("reading the catalogue for table {name}");
+        within(&call, deadline, catalogue::table(&mut self.connection, None, name)).await
     }
 
     /// Says goodbye to the server; it would notice the end anyway, only later.
@@ -77,13 +74,14 @@ fn text_row(row: &PgRow) -> Result<TextRow, sqlx::Error> {
     (0..row.len()).map(|column| row.try_get(column)).collect()
 }
 
-async fn within<T>(
+/// Gives a call of a server a deadline.
+pub async fn within<T>(
     call: &str,
     deadline: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
+    work: impl Future<Output = Result<T, PostgresError>>,
 ) -> Result<T, PostgresError> {
     match tokio::time::timeout(deadline, work).await {
-        Ok(result) => result.map_err(PostgresError::during(call)),
+        Ok(outcome) => outcome,
         Err(_) => Err(PostgresError::Deadline { call: call.to_owned(), after: deadline }),
     }
 }

@@ -1,10 +1,9 @@
 //! What an engine is asked to do, and what an engine is.
 
 use acequia_crds::pipeline::sink::WriteMode;
+use acequia_tests::bench::events::Sum;
 use acequia_tests::database::Database;
 use anyhow::ensure;
-
-use crate::events::Sum;
 
 /// Name and type of each column of both engines' tables.
 pub const COLUMNS: [(&str, &str); 11] = [

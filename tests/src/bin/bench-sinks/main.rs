@@ -4,7 +4,6 @@
 //! Both engines fill tables of the same shape from the same bytes, in turn. What they left is compared before any
 //! figure is believed. The first round warms up and isn't counted.
 
-mod events;
 mod job;
 mod measure;
 mod ours;
@@ -12,14 +11,13 @@ mod peer;
 mod report;
 mod restart;
 
-use std::process::Command;
-
 use acequia_crds::pipeline::sink::WriteMode;
+use acequia_tests::bench::events::{self, Shape};
+use acequia_tests::bench::usage::{load, server_pid};
 use acequia_tests::database::Database;
-use acequia_tests::stack::{Stack, root, unique};
+use acequia_tests::stack::{Stack, unique};
 use anyhow::{Context as _, bail, ensure};
 
-use events::Shape;
 use job::{Engine, Job};
 use measure::{Cost, Watch};
 use ours::Ours;
@@ -39,9 +37,12 @@ struct Size {
 fn main() -> anyhow::Result<()> {
     let size = size(std::env::args().skip(1))?;
     let stack = Stack::brought_up();
-    let mut watch =
-        Watch { database: superuser(&stack)?, postmaster: pid("postgres")?, broker: pid("kafka")? };
-    let (mut ours, mut peer) = (Ours::new(&stack), Peer::new(&stack, pid("connect")?));
+    let mut watch = Watch {
+        database: superuser(&stack)?,
+        postmaster: server_pid("postgres")?,
+        broker: server_pid("kafka")?,
+    };
+    let (mut ours, mut peer) = (Ours::new(&stack), Peer::new(&stack, server_pid("connect")?));
     let append = job(&stack, WriteMode::Append, size.events)?;
     let mirror = job(&stack, WriteMode::Mirror, size.changes)?;
     let mut lines = Vec::new();
@@ -92,7 +93,7 @@ fn tell(path: &str, engine: &str, round: usize, cost: &Cost) {
         cost.broker_cpu,
         cost.start_seconds,
         cost.peak_mib,
-        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default()
+        load()
     );
 }
 
@@ -100,7 +101,7 @@ fn tell(path: &str, engine: &str, round: usize, cost: &Cost) {
 fn job(stack: &Stack, mode: WriteMode, count: u64) -> anyhow::Result<Job> {
     let name = unique("bench");
     let shape = if mode == WriteMode::Mirror { Shape::Change } else { Shape::Event };
-    let filled = events::fill(stack, &name, shape, count)?;
+    let filled = events::fill(stack, &name, shape, count, |_| ())?;
     eprintln!(
         "topic {name}: {count} records of {} bytes on average, {} partitions",
         filled.value_bytes,
@@ -135,11 +136,4 @@ fn superuser(stack: &Stack) -> anyhow::Result<Database> {
         .1;
     let (host, port) = stack.address("postgres:5432").split_once(':').context("host:port")?;
     Ok(Database::connect(host, port.parse()?, "dwh_db", "postgres", password))
-}
-
-/// The process id of one of the stack's servers.
-fn pid(server: &str) -> anyhow::Result<u32> {
-    let output = Command::new(root().join("tests/stack/pid")).arg(server).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }

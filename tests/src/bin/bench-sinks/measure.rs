@@ -1,8 +1,8 @@
 //! Watching an engine at work: when rows arrive, and what the processes spend on it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use acequia_tests::bench::usage::{cpu_seconds, family_cpu_seconds, memory_mib};
 use acequia_tests::database::Database;
 use anyhow::{Context as _, ensure};
 
@@ -16,8 +16,6 @@ const NOISE_BYTES: i64 = 64 * 1024;
 const QUIET: Duration = Duration::from_millis(1500);
 /// How long one job may take.
 const DEADLINE: Duration = Duration::from_secs(300);
-/// The kernel counts processor time in hundredths of a second.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What one job cost one engine.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +66,7 @@ impl Watch {
         self.database.run("CHECKPOINT");
         let before = (
             engine.pid().map_or(Ok(0.0), cpu_seconds)?,
-            postgres_cpu_seconds(self.postmaster)?,
+            family_cpu_seconds(self.postmaster)?,
             cpu_seconds(self.broker)?,
         );
         let ordered = Instant::now();
@@ -104,7 +102,7 @@ impl Watch {
             if position - seen > NOISE_BYTES {
                 (last, seen) = (Instant::now(), position);
             } else if last.elapsed() > QUIET {
-                let cpu = postgres_cpu_seconds(self.postmaster)?;
+                let cpu = family_cpu_seconds(self.postmaster)?;
                 let rows = job.rows(&mut self.database);
                 if rows >= job.expected.rows {
                     return Ok((first, last, cpu));
@@ -147,56 +145,4 @@ impl Watch {
     fn log_position(&mut self) -> i64 {
         self.database.number("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
     }
-}
-
-/// Processor time of a process so far.
-pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    Ok(Times::of(pid)?.own)
-}
-
-/// Of all of PostgreSQL's processes, those that have ended included.
-fn postgres_cpu_seconds(postmaster: u32) -> anyhow::Result<f64> {
-    let first = Times::of(postmaster)?;
-    let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
-    let living = children.split_whitespace().filter_map(|child| child.parse().ok());
-    // A child that has just ended is counted with its parent.
-    let living: f64 = living.filter_map(|child| Times::of(child).ok()).map(|times| times.own).sum();
-    Ok(first.own + first.of_ended_children + living)
-}
-
-struct Times {
-    own: f64,
-    of_ended_children: f64,
-}
-
-impl Times {
-    fn of(pid: u32) -> anyhow::Result<Self> {
-        let path = format!("/proc/{pid}/stat");
-        let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        // The name in parentheses may hold spaces; user, system, and both of ended children are fields 14 to 17.
-        let fields = text.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
-        let ticks: Vec<f64> =
-            fields.split(' ').skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
-        let [user, system, ended_user, ended_system] = ticks[..] else {
-            anyhow::bail!("{path} has no times")
-        };
-        Ok(Self {
-            own: (user + system) / TICKS_PER_SECOND,
-            of_ended_children: (ended_user + ended_system) / TICKS_PER_SECOND,
-        })
-    }
-}
-
-/// A field of a process's status, such as `VmRSS:`, in MiB.
-pub fn memory_mib(pid: u32, field: &str) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    Ok(kib(Path::new(&path), field)? / 1024)
-}
-
-/// A field of a file of `/proc` that counts KiB.
-pub fn kib(path: &Path, field: &str) -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let line = text.lines().find(|line| line.starts_with(field));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(number.with_context(|| format!("{} has no {field}", path.display()))?.parse()?)
 }

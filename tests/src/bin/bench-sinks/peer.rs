@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::job::{COLUMNS, Engine, Job, KEY};
 
 /// As many as partitions: one would leave the second core idle.
-const TASKS: i32 = crate::events::PARTITIONS;
+const TASKS: i32 = acequia_tests::bench::events::PARTITIONS;
 /// Records of a poll and of a batch.
 const BATCH: &str = "5000";
 const CALL_DEADLINE: Duration = Duration::from_secs(30);

@@ -1,8 +1,8 @@
 //! The table at the end, in Markdown.
 
-use std::path::Path;
+use acequia_tests::bench::figures::{self, spread, version};
 
-use crate::measure::{Cost, Watch, kib};
+use crate::measure::{Cost, Watch};
 use crate::restart::Restart;
 
 /// What all runs of one engine on one job cost.
@@ -14,13 +14,6 @@ pub struct Line {
     pub engine: &'static str,
     /// One a run.
     pub costs: Vec<Cost>,
-}
-
-/// Least, middle and most; of an even number the lower middle.
-fn spread(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-    [at(0), at(values.len().saturating_sub(1) / 2), at(values.len().saturating_sub(1))]
 }
 
 impl Line {
@@ -79,36 +72,13 @@ pub fn print(lines: &[Line], restart: &Restart, watch: &mut Watch) {
 }
 
 fn machine(watch: &mut Watch) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory_gib = kib(Path::new("/proc/meminfo"), "MemTotal:").unwrap_or(0).div_ceil(1024 * 1024);
-    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let system = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux");
-    let version = |file: &str| {
-        let setting = std::env::var(file).unwrap_or_default();
-        if setting.is_empty() { "?".to_owned() } else { setting }
-    };
-    let date = watch.database.number("SELECT to_char(now(), 'YYYYMMDD')::bigint");
     let postgres = watch.database.number("SELECT current_setting('server_version_num')::bigint");
     format!(
-        "{}-{:02}-{:02}, {cores} cores, {memory_gib} GiB, {}; PostgreSQL {}.{}, Kafka {}, Debezium JDBC sink {}",
-        date / 10_000,
-        date / 100 % 100,
-        date % 100,
-        system.trim_matches('"'),
+        "{}; PostgreSQL {}.{}, Kafka {}, Debezium JDBC sink {}",
+        figures::machine(),
         postgres / 10_000,
         postgres % 10_000,
         version("KAFKA_VERSION"),
         version("DEBEZIUM_JDBC_VERSION"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_middle_is_the_middle() {
-        assert_eq!(spread(vec![3.0, 1.0, 2.0]).map(f64::to_bits), [1.0, 2.0, 3.0].map(f64::to_bits));
-        assert_eq!(spread(vec![5.0]).map(f64::to_bits), [5.0; 3].map(f64::to_bits));
-    }
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use acequia_tests::bench::usage::memory_mib;
 use acequia_tests::worker::Worker;
 
 use crate::job::Job;
-use crate::measure::{Watch, memory_mib};
+use crate::measure::Watch;
 use crate::ours::Ours;
 
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 //! Kept per source partition, in memory and in a compacted changelog. The changelog is written in the transaction of
 //! the change, so nothing else tells what a row contributed: an event's `before` is never trusted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::RandomState;
 
@@ -15,12 +15,15 @@ use crate::aggregator::record::Contribution;
 #[derive(Debug, Default)]
 pub struct Rows {
     contributed: HashMap<Box<[u8]>, Box<[u8]>, RandomState>,
-    /// Pane → keys of rows that contributed to it, and of some that have left it since.
-    keys_by_pane: BTreeMap<i64, Vec<Box<[u8]>>>,
+    /// Pane → keys of rows that contribute to it.
+    keys_by_pane: BTreeMap<i64, HashSet<Box<[u8]>, RandomState>>,
     /// What the open transaction replaced, in order.
-    replaced: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    replaced: Vec<Replaced>,
     size_bytes: usize,
 }
+
+/// A key, and what the row contributed before.
+type Replaced = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// What a row contributed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub struct Contributed {
 }
 
 /// Memory of an entry beside its bytes, about.
-const ENTRY_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 96;
 
 impl Rows {
     /// What the row contributed, as it was written.
@@ -53,19 +56,36 @@ impl Rows {
     }
 
     fn set(&mut self, key: &[u8], contributed: Option<Box<[u8]>>) -> Option<Box<[u8]>> {
-        let size = |bytes: &[u8]| key.len() + bytes.len() + ENTRY_BYTES;
+        let size = |bytes: &[u8]| 2 * key.len() + bytes.len() + ENTRY_BYTES;
+        let pane = |bytes: Option<&[u8]>| bytes.and_then(|bytes| pane_of(bytes).ok());
+        let now = pane(contributed.as_deref());
         let before = match contributed {
             Some(bytes) => {
                 self.size_bytes += size(&bytes);
-                if let Ok(pane_ms) = pane_of(&bytes) {
-                    self.keys_by_pane.entry(pane_ms).or_default().push(key.into());
-                }
                 self.contributed.insert(key.into(), bytes)
             }
             None => self.contributed.remove(key),
         };
         self.size_bytes -= before.as_ref().map_or(0, |bytes| size(bytes));
+        let was = pane(before.as_deref());
+        if now != was {
+            if let Some(pane_ms) = was {
+                self.leave(pane_ms, key);
+            }
+            if let Some(pane_ms) = now {
+                self.keys_by_pane.entry(pane_ms).or_default().insert(key.into());
+            }
+        }
         before
+    }
+
+    fn leave(&mut self, pane_ms: i64, key: &[u8]) {
+        if let Some(keys) = self.keys_by_pane.get_mut(&pane_ms) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.keys_by_pane.remove(&pane_ms);
+            }
+        }
     }
 
     /// Forgets the rows of panes that can no longer change; the changelog hears of it with the transaction.
@@ -76,9 +96,7 @@ impl Rows {
                 return;
             }
             for key in entry.remove() {
-                if self.get(&key).is_some_and(|bytes| pane_of(bytes) == Ok(pane_ms)) {
-                    self.replace(&key, None);
-                }
+                self.replace(&key, None);
             }
         }
     }
@@ -216,5 +234,20 @@ mod tests {
         rows.close(|pane_ms| pane_ms < 30);
         assert_eq!(rows.changes().map(|(key, _)| key).collect::<Vec<_>>(), [b"goes"]);
         assert_eq!(rows.len(), 2);
+        rows.roll_back();
+        rows.close(|pane_ms| pane_ms < 30);
+        assert_eq!(rows.len(), 2, "what came back is forgotten again");
+    }
+
+    #[test]
+    fn a_row_that_changes_again_and_again_takes_no_more_memory() {
+        let mut rows = Rows::default();
+        for value in 0..100 {
+            rows.replace(b"1", Some(row(0, value)));
+            rows.replace(b"2", Some(row(30, value)));
+            rows.replace(b"2", None);
+            rows.commit();
+        }
+        assert_eq!(rows.keys_by_pane.values().map(HashSet::len).collect::<Vec<_>>(), [1]);
     }
 }

@@ -25,8 +25,10 @@ use crate::stop::Stop;
 
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 20_000;
-/// How long a poll waits when nothing else is to be done.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long a poll waits while something is under way.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits when nothing is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(60);
 /// Records after which a transaction is committed.
@@ -58,6 +60,8 @@ struct Parked {
     index: usize,
     lookup: usize,
     key: String,
+    /// The end of the log behind the batches, which is told once.
+    end: Option<Position>,
 }
 
 /// Step one of one worker.
@@ -156,7 +160,7 @@ impl Loop {
         self.it.follower.follow(&mut self.it.lookups, Duration::ZERO);
         self.claim()?;
         let Polled { rebalance, records, ends, faults } =
-            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+            self.it.member.consumer.poll(POLL_RECORDS, self.poll_wait());
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -177,6 +181,11 @@ impl Loop {
         self.bound_state()?;
         self.report();
         Ok(())
+    }
+
+    fn poll_wait(&self) -> Duration {
+        let busy = self.open_since.is_some() || !self.parked.is_empty();
+        if busy { BUSY_WAIT } else { IDLE_WAIT }
     }
 
     fn claim(&mut self) -> Result<(), KafkaError> {
@@ -202,9 +211,12 @@ impl Loop {
         if claims.is_empty() {
             return Ok(());
         }
-        // At the bound of state they are paused with the others.
-        self.is_full = false;
-        self.it.member.begin(&claims)
+        self.it.member.begin(&claims)?;
+        if self.is_full {
+            let begun: Vec<TopicPartition> = claims.into_iter().map(|claim| claim.at).collect();
+            self.it.member.consumer.pause(&begun)?;
+        }
+        Ok(())
     }
 
     fn restore(&self, claim: &Claim) -> Result<Known, Restore> {
@@ -244,6 +256,7 @@ impl Loop {
             self.quiet_since.remove(&source_of(&at));
             if let Some(parked) = self.parked.get_mut(&at) {
                 parked.batches.push_back(batch);
+                parked.end = None;
             } else {
                 self.take_batch(&at, VecDeque::from([batch]), 0)?;
             }
@@ -292,7 +305,7 @@ impl Loop {
                 Some((index, offset, Held::Waits { lookup, key })) => {
                     self.records += index as u64 - from as u64;
                     self.it.member.advance(&at.topic, at.partition, offset);
-                    self.park(at, Parked { batches, index, lookup, key });
+                    self.park(at, Parked { batches, index, lookup, key, end: None });
                     return Ok(());
                 }
                 Some((_, offset, Held::Stopped(sentence))) => {
@@ -333,6 +346,7 @@ impl Loop {
                 continue;
             }
             self.take_batch(&at, parked.batches, parked.index)?;
+            self.note_ends(parked.end.into_iter().collect());
             if !self.parked.contains_key(&at) && self.it.member.owns(&at) && !self.is_full {
                 self.it.member.consumer.resume(std::slice::from_ref(&at))?;
             }
@@ -341,12 +355,16 @@ impl Loop {
     }
 
     fn note_ends(&mut self, ends: Vec<Position>) {
-        for Position { topic, partition, offset } in ends {
-            let at = TopicPartition { topic, partition };
-            if self.parked.contains_key(&at) || !self.it.member.owns(&at) {
+        for end in ends {
+            let at = TopicPartition { topic: end.topic.clone(), partition: end.partition };
+            if let Some(parked) = self.parked.get_mut(&at) {
+                parked.end = Some(end);
                 continue;
             }
-            self.it.member.advance(&at.topic, at.partition, offset);
+            if !self.it.member.owns(&at) {
+                continue;
+            }
+            self.it.member.advance(&at.topic, at.partition, end.offset);
             self.moved_since.get_or_insert_with(Instant::now);
             self.quiet_since.entry(source_of(&at)).or_insert_with(Instant::now);
         }
@@ -426,7 +444,9 @@ impl Loop {
     fn news(&self) -> Vec<Mark> {
         let renew = Instant::now() >= self.renew_at;
         let is_new = |mark: &Mark| self.told.get(&mark.source) != Some(mark) || (renew && mark.is_idle);
-        self.it.combine.marks().into_iter().filter(is_new).collect()
+        // Another may read by now what isn't owned.
+        let is_owned = |mark: &Mark| self.it.member.owns_source(&mark.source.topic, mark.source.partition);
+        self.it.combine.marks().into_iter().filter(|mark| is_new(mark) && is_owned(mark)).collect()
     }
 
     fn commit(&mut self) -> Result<(), KafkaError> {
@@ -438,8 +458,8 @@ impl Loop {
                 .and_then(|source| self.it.combine.max_event_ms(source))
                 .map_or("-".to_owned(), |max| max.to_string())
         };
-        let offsets = self.it.member.offsets(note);
-        if writes.is_empty() && !self.it.member.has_moved() {
+        let offsets = self.it.member.offsets(!writes.is_empty(), note);
+        if offsets.is_empty() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
@@ -513,7 +533,9 @@ impl Loop {
         if is_full {
             for at in &all {
                 let source = self.it.combine.source(&at.topic, at.partition);
-                source.into_iter().for_each(|source| self.it.combine.set_idle(source, false));
+                if let Some(source) = source {
+                    self.it.combine.set_idle(source, false);
+                }
             }
             let mib = limit >> 20;
             let sentence = format!(
@@ -521,9 +543,15 @@ impl Loop {
                  the aggregation's workers, use more replicas, or keep fewer groups, windows or rows"
             );
             self.it.health.set("state", Condition::Stopped(sentence));
+            for at in &all {
+                if let Some(source) = self.it.combine.source(&at.topic, at.partition) {
+                    self.it.combine.set_idle(source, false);
+                }
+            }
             self.it.member.consumer.pause(&all)
         } else {
             self.it.health.set("state", Condition::Running);
+            self.quiet_since.values_mut().for_each(|since| *since = Instant::now());
             let waiting: BTreeSet<_> = self.parked.keys().cloned().collect();
             let resumed: Vec<_> = all.into_iter().filter(|at| !waiting.contains(at)).collect();
             self.it.member.consumer.resume(&resumed)

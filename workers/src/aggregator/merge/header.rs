@@ -160,7 +160,9 @@ impl Header {
 
 fn optional(bytes: &mut Vec<u8>, value: Option<i64>) {
     bytes.push(value.is_some().into());
-    value.iter().for_each(|value| bytes.signed((*value).into()));
+    if let Some(value) = value {
+        bytes.signed(value.into());
+    }
 }
 
 fn read_optional(reader: &mut Reader<'_>) -> Result<Option<i64>, Unreadable> {

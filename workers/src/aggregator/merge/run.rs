@@ -29,8 +29,10 @@ use crate::stop::Stop;
 
 /// Records a poll may bring.
 const POLL_RECORDS: usize = 20_000;
-/// How long a poll waits when nothing else is to be done.
-const POLL_WAIT: Duration = Duration::from_millis(20);
+/// How long a poll waits while something is under way.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long it waits when nothing is.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(50);
 /// Records after which a transaction is committed.
@@ -110,6 +112,9 @@ struct Partition {
     next: i64,
 }
 
+/// A record of a transaction: its partition or topic, its key and its value.
+type Written<To> = (To, Vec<u8>, Option<Vec<u8>>);
+
 /// The state of the loop.
 struct Loop {
     it: Merger,
@@ -165,7 +170,7 @@ impl Loop {
         self.look_for_sources();
         self.claim()?;
         let Polled { rebalance, records, ends, faults } =
-            self.it.member.consumer.poll(POLL_RECORDS, POLL_WAIT);
+            self.it.member.consumer.poll(POLL_RECORDS, self.poll_wait());
         if !records.is_empty() {
             self.it.member.heard();
         }
@@ -222,6 +227,13 @@ impl Loop {
         }
     }
 
+    fn poll_wait(&self) -> Duration {
+        let dirty = || {
+            self.partitions.values().any(|partition| partition.dirty.iter().any(|dirty| !dirty.is_empty()))
+        };
+        if self.open_since.is_some() || dirty() { BUSY_WAIT } else { IDLE_WAIT }
+    }
+
     fn claim(&mut self) -> Result<(), KafkaError> {
         // Without them a window could seem final too early.
         if self.expected.is_empty() {
@@ -271,6 +283,8 @@ impl Loop {
             // What is in a store is known only to whoever wrote it, and writing it again changes nothing.
             let flushed = match output.way {
                 Way::Store(_) => i64::MIN,
+                // Whether the day turned meanwhile is known to nobody.
+                Way::Topic(_) if self.it.rules.shape.is_daily() => i64::MIN,
                 Way::Topic(_) => {
                     partition.state.header().flushed.get(&output.id).copied().unwrap_or(i64::MIN)
                 }
@@ -435,8 +449,9 @@ impl Loop {
         for number in self.partitions.keys().copied().collect::<Vec<_>>() {
             self.prepare(number, is_time, &mut changelog, &mut documents);
         }
-        let offsets = self.it.member.offsets(|_| "-".to_owned());
-        if changelog.is_empty() && documents.is_empty() && !self.it.member.has_moved() {
+        let has_records = !changelog.is_empty() || !documents.is_empty();
+        let offsets = self.it.member.offsets(has_records, |_| "-".to_owned());
+        if offsets.is_empty() {
             (self.open_since, self.moved_since, self.records) = (None, None, 0);
             return Ok(());
         }
@@ -473,8 +488,8 @@ impl Loop {
         &mut self,
         number: i32,
         is_time: bool,
-        changelog: &mut Vec<(i32, Vec<u8>, Option<Vec<u8>>)>,
-        documents: &mut Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
+        changelog: &mut Vec<Entry>,
+        documents: &mut Vec<Document>,
     ) {
         let Some(mut partition) = self.partitions.remove(&number) else { return };
         for (key, offset) in partition.state.changed() {
@@ -509,6 +524,8 @@ impl Loop {
 
     /// Hands values to the stores that have nothing on their way.
     fn emit(&mut self, is_time: bool) {
+        // The time isn't over for what can be shown only after the next commit.
+        let mut waits = false;
         let mut partitions = std::mem::take(&mut self.partitions);
         for index in 0..self.it.outputs.len() {
             // What is for a topic goes with a commit.
@@ -520,6 +537,7 @@ impl Loop {
             for partition in partitions.values_mut() {
                 // What isn't committed yet must not be shown.
                 if partition.state.has_changes() {
+                    waits = true;
                     continue;
                 }
                 let mut dirty = std::mem::take(&mut partition.dirty[index]);
@@ -537,7 +555,7 @@ impl Loop {
             }
         }
         self.partitions = partitions;
-        if is_time {
+        if is_time && !waits {
             let every = match self.it.emit {
                 EmitKind::Every(every) => Duration::from_millis(every.as_ms()),
                 EmitKind::OnClose => Duration::ZERO,
@@ -605,6 +623,11 @@ impl Loop {
         });
     }
 }
+
+/// Of the changelog: its partition, key and value.
+type Entry = (i32, Vec<u8>, Option<Vec<u8>>);
+/// Of an output topic: the topic, key and value.
+type Document = (String, Vec<u8>, Option<Vec<u8>>);
 
 enum Restore {
     Kafka(KafkaError),

@@ -104,7 +104,9 @@ impl State {
         self.header.latest_ms = self.header.latest_ms.max(timestamp_ms);
         match read {
             Partial::Marks(marks) => {
-                marks.iter().for_each(|mark| self.header.mark(mark, timestamp_ms));
+                for mark in &marks {
+                    self.header.mark(mark, timestamp_ms);
+                }
                 self.close_windows(rules, expected, Closed { offset, at_ms: timestamp_ms });
             }
             Partial::Values(panes) => {
@@ -113,7 +115,7 @@ impl State {
                         self.dropped += 1;
                         continue;
                     }
-                    self.add(rules, (pane_ms, key.into()), &values, (offset, timestamp_ms))
+                    self.add(rules, &(pane_ms, key.into()), &values, (offset, timestamp_ms))
                         .map_err(|source| Stopped::TooLong { offset, source })?;
                 }
             }
@@ -124,11 +126,11 @@ impl State {
     fn add(
         &mut self,
         rules: &Rules,
-        key: GroupKey,
+        key: &GroupKey,
         values: &Group,
         (offset, timestamp_ms): (i64, i64),
     ) -> Result<(), DecimalError> {
-        let existing = self.entry(&key).cloned();
+        let existing = self.entry(key).cloned();
         let mut entry = existing.clone().unwrap_or_else(|| Entry {
             group: rules.shape.empty(),
             offset,
@@ -138,7 +140,7 @@ impl State {
         rules.shape.merge(&mut entry.group, values)?;
         entry.offset = offset;
         entry.changed_ms = entry.changed_ms.max(timestamp_ms);
-        if !self.before.contains_key(&key) {
+        if !self.before.contains_key(key) {
             entry.revision += 1;
             self.before.insert(key.clone(), existing);
         }
@@ -156,8 +158,8 @@ impl State {
         self.panes.get(pane_ms)?.get(group)
     }
 
-    fn set(&mut self, key: GroupKey, entry: Option<Entry>) {
-        let (pane_ms, group) = &key;
+    fn set(&mut self, key: &GroupKey, entry: Option<Entry>) {
+        let (pane_ms, group) = key;
         let size = |entry: &Entry| group.len() + entry.group.size_bytes() + ENTRY_BYTES;
         let groups = self.panes.entry(*pane_ms).or_default();
         let before = match entry {
@@ -166,12 +168,12 @@ impl State {
                 if entry.group.rows == 0 {
                     self.empty.insert(key.clone());
                 } else {
-                    self.empty.remove(&key);
+                    self.empty.remove(key);
                 }
                 groups.insert(group.clone(), entry)
             }
             None => {
-                self.empty.remove(&key);
+                self.empty.remove(key);
                 groups.remove(group)
             }
         };
@@ -225,7 +227,9 @@ impl State {
                 continue;
             }
             self.keep_header();
-            keys.into_iter().for_each(|group| self.remove((pane_ms, group)));
+            for group in keys {
+                self.remove(&(pane_ms, group));
+            }
             self.header.closed.remove(&pane_ms);
             self.header.gone_until_ms = self.header.gone_until_ms.max(Some(end_ms));
         }
@@ -234,11 +238,13 @@ impl State {
         }
         let is_flushed = |key: &&GroupKey| self.entry(key).is_some_and(|entry| entry.offset < flushed);
         let empty: Vec<GroupKey> = self.empty.iter().filter(is_flushed).cloned().collect();
-        empty.into_iter().for_each(|key| self.remove(key));
+        for key in &empty {
+            self.remove(key);
+        }
     }
 
-    fn remove(&mut self, key: GroupKey) {
-        if let Some(entry) = self.entry(&key).cloned() {
+    fn remove(&mut self, key: &GroupKey) {
+        if let Some(entry) = self.entry(key).cloned() {
             self.before.entry(key.clone()).or_insert(Some(entry));
             self.set(key, None);
         }
@@ -248,7 +254,9 @@ impl State {
     /// change. Between transactions.
     pub fn forget_days(&mut self, rules: &Rules, first: i32) {
         for entry in self.panes.values_mut().flat_map(HashMap::values_mut) {
+            let before = entry.group.size_bytes();
             rules.shape.forget_days(&mut entry.group, first);
+            self.size_bytes -= before - entry.group.size_bytes();
         }
     }
 
@@ -297,7 +305,9 @@ impl State {
     /// The open transaction is thrown away.
     pub fn roll_back(&mut self) {
         let before = std::mem::take(&mut self.before);
-        before.into_iter().for_each(|(key, entry)| self.set(key, entry));
+        for (key, entry) in before {
+            self.set(&key, entry);
+        }
         if let Some(header) = self.header_before.take() {
             self.header = header;
         }
@@ -319,7 +329,7 @@ impl State {
         let pane_ms = reader.signed64()?;
         let group = reader.bytes()?.into();
         let entry = value.map(|value| read_entry(rules, value)).transpose()?;
-        self.set((pane_ms, group), entry);
+        self.set(&(pane_ms, group), entry);
         Ok(())
     }
 

@@ -1,6 +1,10 @@
 //! InstaShop CDC, as `examples/instashop-cdc` has it, with databases and topics of its own, a second sink that keeps
 //! every change event, and a journal in each source; and what must be true of it when all is quiet.
 
+pub mod figures;
+mod manifest;
+mod redis;
+
 use std::time::Duration;
 
 use acequia_kafka::log::{OwnedRecord, read_range};
@@ -10,9 +14,10 @@ use crate::acequia::Acequia;
 use crate::census::{self, Census};
 use crate::check::{Fault, Row, each_once, same_rows};
 use crate::database::Database;
-use crate::journal::{self, Change, each_change_once};
+use crate::journal::{Change, each_change_once};
 use crate::stack::{KAFKA_DEADLINE, Stack, root, unique};
 use crate::wait::until;
+use manifest::{own_pipeline, with_journals};
 
 /// Namespace of every Pipeline that tests make; part of each derived name.
 const NAMESPACE: &str = "acequia-test";
@@ -48,18 +53,6 @@ pub const TABLES: [Table; 8] = [
 /// The source databases.
 pub const SOURCES: [&str; 4] = ["instashop", "crm_db", "erp_db", "ecommerce_db"];
 const WAREHOUSE: &str = "dwh_db";
-
-/// The columns of the table that holds every change event. The payload is `json`, not `jsonb`, so that it keeps
-/// every byte.
-const EVENT_COLUMNS: &str = "
-- {name: topic, type: text, value: topic}
-- {name: key, type: text, value: key}
-- {name: op, type: text, value: event.op}
-- {name: lsn, type: bigint, value: event.source.lsn}
-- {name: transaction, type: bigint, value: event.source.txId, optional: true}
-- {name: ts_ms, type: bigint, value: event.source.ts_ms}
-- {name: payload, type: json, value: event}
-";
 
 /// The example on databases of its own.
 #[derive(Debug)]
@@ -132,7 +125,7 @@ impl Shop {
     }
 
     /// Waits until what was changed before this call is in the topics, and what is in the topics is in the warehouse,
-    /// and the status says so; returns all change events.
+    /// and the status says so of sinks and aggregations; returns all change events.
     pub fn drain(&mut self) -> Vec<(String, OwnedRecord)> {
         let mut superuser = Database::open_as_superuser(&self.stack);
         let end = superuser.number("SELECT (pg_current_wal_lsn() - '0/0')::bigint");
@@ -215,62 +208,15 @@ impl Shop {
         for database in SOURCES.iter().chain([&WAREHOUSE]) {
             superuser.run(&format!("DROP DATABASE {}_{database} WITH (FORCE)", self.name));
         }
+        self.drop_figures();
         std::fs::remove_dir_all(self.acequia.folder()).expect("the folder can be removed");
     }
 
     fn census(&self) -> Census {
         let databases: Vec<String> =
             SOURCES.iter().map(|database| format!("{}_{database}", self.name)).collect();
-        let pipeline = pipeline_name(&self.name);
-        let groups = ["dwh", "events"].map(|sink| format!("acequia.{NAMESPACE}.{pipeline}.sink-{sink}"));
-        census::take(&self.stack, &databases, &groups)
+        census::take(&self.stack, &databases)
     }
-}
-
-fn pipeline_name(name: &str) -> String {
-    name.replace('_', "-")
-}
-
-/// The example's Pipeline with names of its own, the sink for all events, and everything deleted with it.
-fn own_pipeline(mut pipeline: Value, name: &str) -> Value {
-    pipeline["metadata"]["name"] = pipeline_name(name).into();
-    pipeline["metadata"]["namespace"] = NAMESPACE.into();
-    let spec = &mut pipeline["spec"];
-    spec["deletionPolicy"] = "Delete".into();
-    let own = |value: &mut Value| *value = format!("{name}_{}", value.as_str().expect("a name")).into();
-    for store in spec["stores"].as_array_mut().expect("stores") {
-        if let Some(postgres) = store.get_mut("postgres") {
-            own(&mut postgres["database"]);
-        }
-    }
-    for topic in spec["topics"].as_array_mut().expect("topics") {
-        own(&mut topic["name"]);
-    }
-    for source in spec["sources"].as_array_mut().expect("sources") {
-        for table in source["debezium"]["tables"].as_array_mut().expect("tables") {
-            own(&mut table["topic"]);
-        }
-    }
-    let sinks = spec["sinks"].as_array_mut().expect("sinks");
-    sinks[0]["from"].as_array_mut().expect("topics").iter_mut().for_each(own);
-    let mut events = sinks[0].clone();
-    events["name"] = "events".into();
-    events["postgres"] = serde_yaml::from_str("{table: change_events, mode: append}").expect("YAML");
-    events["postgres"]["columns"] = serde_yaml::from_str(EVENT_COLUMNS).expect("YAML");
-    sinks.push(events);
-    pipeline
-}
-
-/// The example's schema, with a journal in each database from the moment its first rows are in.
-fn with_journals(mut schema: Value) -> Value {
-    schema["metadata"]["namespace"] = NAMESPACE.into();
-    for store in ["shop", "crm", "erp", "ecommerce"] {
-        let tables = TABLES.iter().filter(|table| table.store == store);
-        let tables: Vec<_> = tables.map(|table| (table.name, table.key)).collect();
-        let sql = &mut schema["data"][format!("{store}.sql")];
-        *sql = format!("{}{}", sql.as_str().expect("SQL"), journal::setup_sql(&tables)).into();
-    }
-    schema
 }
 
 /// Partitions whose last record a sink hasn't written yet.
