@@ -50,6 +50,7 @@ fn run(stack: &Stack, kind: Input, name: &str, halves: [&[Record]; 2], n: u64) -
     second.wait_for_no_lag(DEADLINE);
     assert!(second.process.stop().success());
     assert_everything_is_committed(&scene);
+    scene.delete();
     point.map(|line| line.split(['(', ')']).nth(1).unwrap().to_owned())
 }
 

@@ -11,7 +11,7 @@ use acequia_tests::wait::until;
 use acequia_tests::worker::Worker;
 
 use super::ledger::{Ledger, order};
-use super::scene::{Input, Scene};
+use super::scene::{Input, Over, Scene};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 const PARTITIONS: i32 = 2;
@@ -82,6 +82,7 @@ fn freeze_and_wake(stack: &Stack, name: &str, moment: &str) {
 
     let is_over = AtomicBool::new(false);
     let looks = thread::scope(|scope| {
+        let over = Over(&is_over);
         let watcher = scope.spawn(|| watch(&scene, &is_over));
         let mut other = scene.aggregation.start("other", &[]);
         scene.wait_for_the_end(DEADLINE);
@@ -118,10 +119,12 @@ fn freeze_and_wake(stack: &Stack, name: &str, moment: &str) {
             "frozen where `{moment}`; when it woke it {}",
             if had_ended { "ended" } else { "joined again" }
         );
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         watcher.join().unwrap()
     });
     assert!(looks > 20, "the outputs were looked at {looks} times only");
+    drop(frozen);
+    scene.delete();
 }
 
 #[test]

@@ -125,9 +125,11 @@ pub fn of_events(log: &[OwnedRecord], partitions: i32) -> Expected {
     }
     if highest.len() == partitions as usize {
         let low_ms = highest.values().min().unwrap() - WATERMARK_MS;
+        let low_ms = low_ms.max(NEW_YEAR_MS);
+        // Those that end where this one starts, or before.
+        let first_open = window_of(low_ms);
         let starts = prices.keys().map(|(window, _)| window.clone());
-        let last_final = window_of(low_ms);
-        expected.finals = starts.filter(|start| *start < last_final).collect();
+        expected.finals = starts.filter(|start| *start < first_open).collect();
     }
     expected.ledger =
         prices.into_iter().filter_map(|(group, prices)| Some((group, Figures::of(prices)?))).collect();

@@ -9,7 +9,7 @@ use acequia_tests::stack::{KAFKA_DEADLINE, Stack, unique};
 use acequia_tests::wait::until;
 
 use super::ledger::order;
-use super::scene::{Input, Scene};
+use super::scene::{Input, Over, Scene};
 
 const DEADLINE: Duration = Duration::from_secs(90);
 const PARTITIONS: i32 = 4;
@@ -74,11 +74,12 @@ fn a_second_replica_that_comes_and_goes_loses_and_repeats_nothing() {
     let mut first = scene.aggregation.start("a", &[]);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let over = Over(&is_over);
         let flow = scope.spawn(|| flow(&scene, &is_over));
         for index in 0..VISITS {
             visit(&scene, index);
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         flow.join().unwrap();
     });
     let expected = scene.wait_for_the_end(DEADLINE);
@@ -87,4 +88,5 @@ fn a_second_replica_that_comes_and_goes_loses_and_repeats_nothing() {
     assert!(records >= FEWEST_RECORDS, "only {records} records");
     assert!(expected.late.len() >= FEWEST_LATE && expected.finals.len() >= FEWEST_FINAL);
     assert!(first.process.stop().success());
+    scene.delete();
 }

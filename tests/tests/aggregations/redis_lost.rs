@@ -67,4 +67,5 @@ fn redis_is_filled_again_when_it_was_emptied_or_away_and_postgres_goes_on_meanwh
     stack.bring_back("redis");
     scene.wait_for_the_end(DEADLINE);
     assert!(worker.process.stop().success());
+    scene.delete();
 }

@@ -9,7 +9,7 @@ use acequia_tests::wait::until;
 use super::ledger::{delete, put};
 use super::scene::{Input, Scene};
 
-const DEADLINE: Duration = Duration::from_secs(25);
+const DEADLINE: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 2;
 const ROWS: u64 = 400;
 const CATEGORIES: [&str; 3] = ["Toys", "Books", "Games"];
@@ -53,6 +53,7 @@ fn a_worker_killed_between_updates_of_the_same_rows_counts_none_twice() {
         assert_eq!(worker.wait_for_no_lag(DEADLINE).aggregation.unwrap().rows, ROWS);
     }
     assert!(worker.process.stop().success());
+    scene.delete();
 }
 
 #[test]
@@ -79,4 +80,5 @@ fn least_and_greatest_are_right_after_deletes_and_an_empty_group_disappears() {
     scene.produce(&[put(0, "c", 6, "Books", 300)]);
     assert_eq!(scene.wait_for_the_end(DEADLINE).ledger.len(), 2, "a group comes back");
     assert!(worker.process.stop().success());
+    scene.delete();
 }

@@ -1,8 +1,10 @@
 //! An aggregation with every kind of output, and what is in each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use acequia_kafka::admin::Admin;
 use acequia_kafka::log::{OwnedRecord, read_range};
 use acequia_tests::aggregation::Aggregation;
 use acequia_tests::database::Database;
@@ -12,6 +14,15 @@ use redis::Commands as _;
 use serde_json::Value;
 
 use super::ledger::{self, Expected, Figures, Ledger, WATERMARK_MS, WINDOW_MS, cents};
+
+/// Tells a thread beside the test that the test is over, also when it fails: it would be waited for.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// What an aggregation reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +90,19 @@ to:
     pub fn with_input(stack: &Stack, kind: Input, name: &str, partitions: i32, emit: &str) -> Self {
         stack.create_topic(name, partitions);
         Self::new(stack, kind, name, (name, partitions), emit)
+    }
+
+    /// Deletes all topics: a broker that is started again has to open what tests leave.
+    pub fn delete(self) {
+        let work = self.aggregation.work;
+        let own =
+            [work.partials_topic, work.state_topic, work.dead_letter_topic, format!("{}.out", self.name)];
+        let optional = [work.rows_topic, work.late_topic, Some(self.input)];
+        let names: Vec<String> = own.into_iter().chain(optional.into_iter().flatten()).collect();
+        let admin = Admin::connect(&self.stack.kafka(), "acequia tests").unwrap();
+        for (name, answer) in admin.delete_topics(&names, KAFKA_DEADLINE).unwrap() {
+            answer.unwrap_or_else(|error| panic!("topic {name}: {error}"));
+        }
     }
 
     pub fn produce(&self, records: &[Record]) {

@@ -62,4 +62,5 @@ fn at_the_bound_of_state_the_input_waits_and_a_higher_bound_lets_it_go_on() {
     let mut worker = scene.aggregation.start("a", &[]);
     scene.wait_for_the_end(DEADLINE);
     assert!(worker.process.stop().success());
+    scene.delete();
 }
