@@ -528,7 +528,6 @@ impl Loop {
             return Ok(());
         }
         self.is_full = is_full;
-        self.quiet_since.clear();
         let all: Vec<TopicPartition> = self.it.member.partitions().cloned().collect();
         if is_full {
             for at in &all {
@@ -543,15 +542,13 @@ impl Loop {
                  the aggregation's workers, use more replicas, or keep fewer groups, windows or rows"
             );
             self.it.health.set("state", Condition::Stopped(sentence));
-            for at in &all {
-                if let Some(source) = self.it.combine.source(&at.topic, at.partition) {
-                    self.it.combine.set_idle(source, false);
-                }
-            }
             self.it.member.consumer.pause(&all)
         } else {
             self.it.health.set("state", Condition::Running);
-            self.quiet_since.values_mut().for_each(|since| *since = Instant::now());
+            // Kept, since an end is told once, but it may not be the end any more.
+            for since in self.quiet_since.values_mut() {
+                *since = Instant::now();
+            }
             let waiting: BTreeSet<_> = self.parked.keys().cloned().collect();
             let resumed: Vec<_> = all.into_iter().filter(|at| !waiting.contains(at)).collect();
             self.it.member.consumer.resume(&resumed)

@@ -112,9 +112,6 @@ struct Partition {
     next: i64,
 }
 
-/// A record of a transaction: its partition or topic, its key and its value.
-type Written<To> = (To, Vec<u8>, Option<Vec<u8>>);
-
 /// The state of the loop.
 struct Loop {
     it: Merger,
