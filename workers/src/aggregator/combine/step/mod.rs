@@ -4,24 +4,22 @@
 //! against the record's own partition, so a replay gives the same windows. What an open transaction changed is undone
 //! when it is thrown away.
 
+mod checks;
+mod table;
+
 use std::collections::HashMap;
 
+pub use checks::MAX_AHEAD_MS;
+use checks::{Refused, check_numbers, check_time, too_late};
 use foldhash::fast::RandomState;
 
-use super::rows::{self, Rows};
-use crate::aggregator::codec::Unreadable;
+use super::rows::Rows;
 use crate::aggregator::measure::{Group, Input, Shape};
 use crate::aggregator::partial::{self, Mark, SourcePartition};
-use crate::aggregator::record::{Change, Lookups, Reading, RecordPlan, Rejected, Scratch, Unread};
+use crate::aggregator::record::{Lookups, Reading, RecordPlan, Scratch};
 use crate::aggregator::window::Window;
 use crate::expression::DecimalError;
 use crate::record::RecordView;
-
-/// An event that claims to be further ahead of its record's own time than this is taken for a fault of its clock.
-pub const MAX_AHEAD_MS: i64 = 3_600_000;
-/// More decimals than this, or as many digits before them, aren't summed: sums must have room.
-const MAX_SCALE: u32 = 12;
-const MAX_NUMBER: i128 = 1_000_000_000_000_000;
 
 /// How late an event may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,12 +222,7 @@ impl Combine {
         record: &RecordView<'_>,
         lookups: &impl Lookups,
     ) -> Result<(), Refused> {
-        self.plan.read(record, lookups, &mut self.reading, &mut self.scratch)?;
-        let event_ms = self.reading.event_ms;
-        check_time(&self.window, event_ms, record.timestamp_ms)?;
-        for contribution in self.reading.contributions() {
-            check_numbers(contribution.inputs)?;
-        }
+        let event_ms = self.read(record, lookups)?;
         let pane_ms = self.window.pane_start(event_ms);
         if self.is_closed(source, pane_ms) {
             let passed = self.passed(source, record, too_late(event_ms));
@@ -244,119 +237,14 @@ impl Combine {
         Ok(())
     }
 
-    fn take_change(
-        &mut self,
-        source: usize,
-        record: &RecordView<'_>,
-        lookups: &impl Lookups,
-    ) -> Result<(), Refused> {
-        match self.plan.change(record, &mut self.scratch)? {
-            Change::Put { key, is_snapshot } => self.put(source, record, &key, is_snapshot, lookups),
-            Change::Remove { key } => self.remove(source, record, &key),
-            Change::Truncate => self.truncate(source),
-            Change::Skip => Ok(()),
-        }
-    }
-
-    fn put(
-        &mut self,
-        source: usize,
-        record: &RecordView<'_>,
-        key: &[u8],
-        is_snapshot: bool,
-        lookups: &impl Lookups,
-    ) -> Result<(), Refused> {
+    /// Reads what a record contributes, and when it happened; nothing that can't be counted gets through.
+    fn read(&mut self, record: &RecordView<'_>, lookups: &impl Lookups) -> Result<i64, Refused> {
         self.plan.read(record, lookups, &mut self.reading, &mut self.scratch)?;
-        let event_ms = self.reading.event_ms;
-        check_time(&self.window, event_ms, record.timestamp_ms)?;
+        check_time(&self.window, self.reading.event_ms, record.timestamp_ms)?;
         for contribution in self.reading.contributions() {
             check_numbers(contribution.inputs)?;
         }
-        let pane_ms = self.window.pane_start(event_ms);
-        let is_late = self.is_closed(source, pane_ms);
-        let new = if is_late { None } else { rows::write(pane_ms, self.reading.contributions()) };
-        let old = self.contributed(source, key);
-        // The same again: a repeated delivery or snapshot.
-        if old != new {
-            self.take_back(source, old.as_deref())?;
-            if new.is_some() {
-                let pane = pane(&mut self.panes, pane_ms);
-                for contribution in self.reading.contributions() {
-                    fold(&self.shape, pane, contribution.group, contribution.inputs, 1)?;
-                }
-            }
-            self.replace(source, key, new);
-        }
-        if is_late {
-            let passed = self.passed(source, record, too_late(event_ms));
-            self.late.push(passed);
-        } else if !is_snapshot {
-            // A snapshot reads rows in no order of time.
-            self.advance(source, event_ms);
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, source: usize, record: &RecordView<'_>, key: &[u8]) -> Result<(), Refused> {
-        match self.contributed(source, key) {
-            Some(old) => {
-                self.take_back(source, Some(&old))?;
-                self.replace(source, key, None);
-            }
-            // In a global window: a row that never counted, or a delete that came before.
-            None if self.window == Window::Global => {}
-            None => {
-                let cause = "the row is deleted, and its window has closed or it never counted".to_owned();
-                let passed = self.passed(source, record, cause);
-                self.late.push(passed);
-            }
-        }
-        Ok(())
-    }
-
-    fn truncate(&mut self, source: usize) -> Result<(), Refused> {
-        let Some(Source { id, known, .. }) = self.sources.get(source) else { return Ok(()) };
-        if !known.is_only_partition {
-            let sentence = format!(
-                "{id}: the table was truncated, and its topic has several partitions, of which each would have to know \
-                 the moment: give the topic one partition, or use DELETE instead of TRUNCATE"
-            );
-            return Err(Refused::Held(Held::Stopped(sentence)));
-        }
-        let keys = known.rows.as_ref().map(Rows::keys).unwrap_or_default();
-        for key in keys {
-            let old = self.contributed(source, &key);
-            self.take_back(source, old.as_deref())?;
-            self.replace(source, &key, None);
-        }
-        Ok(())
-    }
-
-    /// What a row contributed to panes that are still open.
-    fn contributed(&self, source: usize, key: &[u8]) -> Option<Vec<u8>> {
-        let bytes = self.sources.get(source)?.known.rows.as_ref()?.get(key)?;
-        let is_open = rows::pane_of(bytes).is_ok_and(|pane_ms| !self.is_closed(source, pane_ms));
-        is_open.then(|| bytes.to_vec())
-    }
-
-    fn take_back(&mut self, source: usize, old: Option<&[u8]>) -> Result<(), Refused> {
-        let Some(old) = old else { return Ok(()) };
-        let contributed = rows::read(old).map_err(|error| {
-            let id = self.sources.get(source).map(|source| source.id.to_string()).unwrap_or_default();
-            Refused::unreadable(&id, &error)
-        })?;
-        let pane = pane(&mut self.panes, contributed.pane_ms);
-        for (group, inputs) in &contributed.groups {
-            fold(&self.shape, pane, group, inputs, -1)?;
-        }
-        Ok(())
-    }
-
-    fn replace(&mut self, source: usize, key: &[u8], new: Option<Vec<u8>>) {
-        let rows = self.sources.get_mut(source).and_then(|source| source.known.rows.as_mut());
-        if let Some(rows) = rows.filter(|rows| new.is_some() || rows.get(key).is_some()) {
-            rows.replace(key, new);
-        }
+        Ok(self.reading.event_ms)
     }
 
     fn watermark_ms(&self, source: usize) -> Option<i64> {
@@ -464,38 +352,6 @@ impl Combine {
     }
 }
 
-enum Refused {
-    Held(Held),
-    Rejected(Rejected),
-}
-
-impl Refused {
-    fn unreadable(id: &str, error: &Unreadable) -> Self {
-        Self::Held(Held::Stopped(format!("{id}: the changelog of its rows holds {error}")))
-    }
-}
-
-impl From<Rejected> for Refused {
-    fn from(rejected: Rejected) -> Self {
-        Self::Rejected(rejected)
-    }
-}
-
-impl From<Unread> for Refused {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Rejected(rejected) => Self::Rejected(rejected),
-            Unread::Missing { lookup, key } => Self::Held(Held::Waits { lookup, key }),
-        }
-    }
-}
-
-impl From<DecimalError> for Refused {
-    fn from(error: DecimalError) -> Self {
-        Self::Held(Held::Stopped(format!("a sum has become too long: {error}; count in larger units")))
-    }
-}
-
 fn pane(panes: &mut Vec<(i64, Pane)>, pane_ms: i64) -> &mut Pane {
     let index = panes.iter().rposition(|(start, _)| *start == pane_ms).unwrap_or(panes.len());
     if index == panes.len() {
@@ -518,36 +374,4 @@ fn fold(
     shape.fold(&mut values, inputs, sign)?;
     pane.insert(group.into(), values);
     Ok(())
-}
-
-fn check_time(window: &Window, event_ms: i64, timestamp_ms: i64) -> Result<(), Rejected> {
-    if *window == Window::Global || event_ms <= timestamp_ms.saturating_add(MAX_AHEAD_MS) {
-        return Ok(());
-    }
-    let ahead_s = event_ms.saturating_sub(timestamp_ms) / 1000;
-    let cause = format!(
-        "its event time is {ahead_s} s ahead of the record's own time; mend the clock or the time zone"
-    );
-    Err(Rejected { cause })
-}
-
-fn check_numbers(inputs: &[Option<Input>]) -> Result<(), Rejected> {
-    for Input { value, .. } in inputs.iter().flatten() {
-        let fits = value.scale() <= MAX_SCALE && value.mantissa().abs() < MAX_NUMBER;
-        if !fits && !fits_normalized(*value) {
-            let cause = format!(
-                "{value} has more digits than can be summed exactly: 15 before the point and 12 after"
-            );
-            return Err(Rejected { cause });
-        }
-    }
-    Ok(())
-}
-
-fn fits_normalized(value: rust_decimal::Decimal) -> bool {
-    value.normalize().scale() <= MAX_SCALE && value.trunc().mantissa().abs() < MAX_NUMBER
-}
-
-fn too_late(event_ms: i64) -> String {
-    format!("its window has closed (event time {event_ms} ms)")
 }
