@@ -60,7 +60,7 @@ fn visit(scene: &Scene, index: usize) {
         came.elapsed().as_secs_f64()
     );
     until("it has stayed long enough", DEADLINE, || came.elapsed(), |stayed| *stayed >= STAYS);
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         assert!(visitor.process.stop().success());
     } else {
         visitor.process.kill();
