@@ -71,6 +71,10 @@ pub enum Action {
         worker: usize,
         store: usize,
     },
+    /// A worker shows everything it has, and forgets what it may.
+    Show {
+        worker: usize,
+    },
     /// What a worker sent before it died arrives.
     ZombieWrites,
     /// A store loses everything, and it is noticed.
@@ -148,6 +152,7 @@ impl World {
             Action::Arrive { worker, store } => {
                 self.mergers[worker].arrive(broker, store, &mut self.stores[store]);
             }
+            Action::Show { worker } => self.show_all_of(worker),
             Action::ZombieWrites => self.zombies_write(),
             Action::EmptyStore { store } => self.empty(store),
             Action::Midnight => self.midnight(),
@@ -213,17 +218,22 @@ impl World {
         for (partition, worker) in self.partition_of.iter().enumerate() {
             self.mergers[*worker].poll(&self.broker, partition, usize::MAX);
         }
-        for merger in &mut self.mergers {
-            merger.commit(&mut self.broker);
-            while !merger.is_flushed() {
-                for (number, store) in self.stores.iter_mut().enumerate() {
-                    merger.emit(&self.broker, number, usize::MAX);
-                    merger.arrive(&self.broker, number, store);
-                }
-            }
-            // Forgets what is in every output now.
-            merger.commit(&mut self.broker);
+        for worker in 0..WORKERS {
+            self.show_all_of(worker);
         }
+    }
+
+    fn show_all_of(&mut self, worker: usize) {
+        let merger = &mut self.mergers[worker];
+        merger.commit(&mut self.broker);
+        while !merger.is_flushed() {
+            for (number, store) in self.stores.iter_mut().enumerate() {
+                merger.emit(&self.broker, number, usize::MAX);
+                merger.arrive(&self.broker, number, store);
+            }
+        }
+        // Forgets what is in every output now.
+        merger.commit(&mut self.broker);
     }
 
     /// Nothing comes any more, for longer than windows wait.
@@ -326,6 +336,7 @@ pub fn actions() -> impl Strategy<Value = Vec<Action>> {
         6 => (worker(), 0..STORES, few())
             .prop_map(|(worker, store, most)| Action::Emit { worker, store, most }),
         4 => (worker(), 0..STORES).prop_map(|(worker, store)| Action::Arrive { worker, store }),
+        4 => worker().prop_map(|worker| Action::Show { worker }),
         1 => Just(Action::ZombieWrites),
         1 => (0..STORES).prop_map(|store| Action::EmptyStore { store }),
         1 => Just(Action::Midnight),
