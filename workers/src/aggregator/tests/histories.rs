@@ -240,6 +240,40 @@ fn what_was_on_its_way_when_a_worker_died_is_not_forgotten() {
 }
 
 #[test]
+fn an_empty_group_of_a_window_that_closed_is_not_forgotten_before_the_stores_know() {
+    let case = Case { is_grouped: false, ..debezium() };
+    let gone = Record { timestamp_ms: BEGIN_MS + 2_000, said: Said::Delete { id: 1 } };
+    let later = |id| put('c', order(id, 15, TOYS, 100), None);
+    let logs = vec![
+        log("orders", 0, vec![put('c', order(1, 1, TOYS, 100), None), gone, later(2)]),
+        log("orders", 1, vec![later(3)]),
+        log("returns", 0, vec![later(4)]),
+    ];
+    let mut world = World::new(&case, logs, Fault::None);
+    for action in [
+        Action::Combine { source: 0, most: 1 },
+        Action::CommitCombine { worker: 0 },
+        Action::Merge { partition: 0, most: 100 },
+        Action::Show { worker: 0 },
+        // The delete, then another's change, then what closes the window.
+        Action::Combine { source: 0, most: 100 },
+        Action::CommitCombine { worker: 0 },
+        Action::Combine { source: 1, most: 100 },
+        Action::CommitCombine { worker: 1 },
+        Action::Combine { source: 2, most: 100 },
+        Action::CommitCombine { worker: 0 },
+        Action::MovePartition { partition: 0, to: 1, is_lost: false },
+        Action::Merge { partition: 0, most: 100 },
+        Action::CommitMerge { worker: 1 },
+        Action::MovePartition { partition: 0, to: 0, is_lost: false },
+    ] {
+        world.act(&action);
+    }
+    assert_eq!(world.stores[0].figures().len(), 1);
+    world.end(false).unwrap();
+}
+
+#[test]
 fn a_day_that_is_over_takes_no_memory_any_more() {
     let mut world = World::new(&debezium(), table(), Fault::None);
     world.drain();

@@ -235,7 +235,11 @@ impl State {
         if always_there(rules) {
             return;
         }
-        let is_flushed = |key: &&GroupKey| self.entry(key).is_some_and(|entry| entry.offset < flushed);
+        // Of a group that was restored, only the last of its changes is known to be missing.
+        let is_flushed = |key: &&GroupKey| {
+            let closed = self.header.closed.get(&key.0).map_or(i64::MIN, |closed| closed.offset);
+            self.entry(key).is_some_and(|entry| entry.offset.max(closed) < flushed)
+        };
         let empty: Vec<GroupKey> = self.empty.iter().filter(is_flushed).cloned().collect();
         for key in &empty {
             self.remove(key);
