@@ -191,9 +191,11 @@ impl Merger {
         self.partitions.values_mut().for_each(|partition| partition.dirty[number].written());
     }
 
-    /// A store has lost everything.
+    /// A store has lost everything, and what was on its way with it.
     pub fn refill(&mut self, number: usize) {
+        self.in_flight[number] = None;
         for Partition { state, dirty, .. } in self.partitions.values_mut() {
+            dirty[number].written();
             state.all().for_each(|(key, offset)| dirty[number].add(key, offset));
         }
     }

@@ -189,10 +189,12 @@ impl World {
         }
     }
 
-    /// What is forgotten can't be filled in again.
+    /// What is forgotten can't be filled in again. Of what was on its way nothing arrives: a store that has lost its
+    /// versions would believe it, and a group that is gone since would be there again.
     fn empty(&mut self, store: usize) {
         if !self.broker.case.forgets {
             self.stores[store].empty();
+            self.zombies.retain(|(to, _)| *to != store);
             self.mergers.iter_mut().for_each(|merger| merger.refill(store));
         }
     }
