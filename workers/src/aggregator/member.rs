@@ -37,6 +37,8 @@ pub struct Claim {
     pub offset: i64,
     /// The step's note beside the offset; none where nothing was committed for this very topic.
     pub note: Option<String>,
+    /// Something was committed for another topic of this name, which is gone.
+    pub is_made_anew: bool,
     /// The topic has no other partition.
     pub is_only_partition: bool,
 }
@@ -131,6 +133,8 @@ impl Member {
     /// A transaction was thrown away, and with it everything in hand: all partitions are claimed again.
     pub fn thrown_away(&mut self, why: &KafkaError) -> Result<(), KafkaError> {
         tracing::warn!(error = %why, step = self.step, "a transaction was thrown away: going on from what is committed");
+        // Forgotten when the partitions are claimed again; a loop of these shall be seen.
+        self.troubles.kafka_failed(why.to_string(), Instant::now());
         // What fails each time mustn't be tried without a pause.
         self.claim_after = self.claim_after.max(Instant::now() + CLAIM_PAUSE);
         self.start_over()
@@ -190,7 +194,8 @@ impl Member {
             let note = known.and_then(|(offset, metadata)| {
                 Some((offset, metadata.strip_prefix(&topic_id)?.strip_prefix(' ')?.to_owned()))
             });
-            if known.is_some() && note.is_none() {
+            let is_made_anew = known.is_some() && note.is_none();
+            if is_made_anew {
                 tracing::warn!(topic = %at.topic, "the topic was made anew: it is read from its start");
             }
             let (offset, note) = note.map_or((log.low, None), |(offset, note)| (offset, Some(note)));
@@ -198,7 +203,7 @@ impl Member {
                 return Ok(Err(sentence));
             }
             let is_only_partition = topic.partitions.len() == 1;
-            claims.push(Claim { at: at.clone(), topic_id, offset, note, is_only_partition });
+            claims.push(Claim { at: at.clone(), topic_id, offset, note, is_made_anew, is_only_partition });
         }
         Ok(Ok(claims))
     }

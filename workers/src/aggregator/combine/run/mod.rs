@@ -175,6 +175,14 @@ impl Loop {
         if claims.is_empty() {
             return Ok(());
         }
+        for claim in claims.iter().filter(|claim| claim.is_made_anew) {
+            // Its rows are read again, if they are still there.
+            if let Err(sentence) = self.it.combine.take_back_all(&source_of(&claim.at)) {
+                self.drop_everything();
+                return self.it.member.stop(sentence);
+            }
+            self.open_since.get_or_insert_with(Instant::now);
+        }
         self.it.member.begin(&claims)?;
         if self.is_full {
             let begun: Vec<TopicPartition> = claims.into_iter().map(|claim| claim.at).collect();
@@ -190,8 +198,8 @@ impl Loop {
         let id = source_of(&claim.at);
         let prefix = row_prefix(&id);
         let mut rows = Rows::default();
-        // The state of a topic that was made anew would take back what was never added again.
-        if claim.note.is_some() {
+        // Without any offset the other step has none either, and begins anew as well.
+        if claim.note.is_some() || claim.is_made_anew {
             let partition = id.partition % self.it.rows_partitions.max(1);
             let mut wrong = None;
             read_partition(&self.it.connection, topic, partition, RESTORE_DEADLINE, |record| {

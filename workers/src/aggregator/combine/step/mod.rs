@@ -6,6 +6,8 @@
 
 mod checks;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

@@ -3,6 +3,7 @@
 use super::checks::{Refused, too_late};
 use super::{Combine, Held, Source, fold, pane};
 use crate::aggregator::combine::rows::{self, Rows};
+use crate::aggregator::partial::SourcePartition;
 use crate::aggregator::record::{Change, Lookups};
 use crate::aggregator::window::Window;
 use crate::record::RecordView;
@@ -82,8 +83,26 @@ impl Combine {
             );
             return Err(Refused::Held(Held::Stopped(sentence)));
         }
-        let keys = known.rows.as_ref().map(Rows::keys).unwrap_or_default();
-        for key in keys {
+        self.take_back_rows(source)
+    }
+
+    /// Takes back what all rows of a source contributed: its topic was deleted and created again.
+    ///
+    /// # Errors
+    /// A sentence for the status: a row can't be read.
+    pub fn take_back_all(&mut self, id: &SourcePartition) -> Result<(), String> {
+        let Some(source) = self.source(&id.topic, id.partition) else { return Ok(()) };
+        match self.take_back_rows(source) {
+            Ok(()) => Ok(()),
+            Err(Refused::Held(Held::Stopped(sentence))) => Err(sentence),
+            // Only records are rejected, or wait.
+            Err(_) => Err(format!("{id}: what its rows contributed can't be taken back")),
+        }
+    }
+
+    fn take_back_rows(&mut self, source: usize) -> Result<(), Refused> {
+        let rows = self.sources.get(source).and_then(|source| source.known.rows.as_ref());
+        for key in rows.map(Rows::keys).unwrap_or_default() {
             let old = self.contributed(source, &key);
             self.take_back(source, old.as_deref())?;
             self.replace(source, &key, None);
