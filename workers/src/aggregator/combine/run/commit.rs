@@ -15,6 +15,10 @@ use crate::aggregator::transaction::{Outcome, carry_out};
 
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(60);
+/// With this many records already there is much to catch up with, and a commit costs as much as tens of thousands.
+const BUSY_RECORDS: u64 = 20_000;
+/// How long a transaction waits for more records then.
+const BUSY_LINGER: Duration = Duration::from_millis(250);
 /// Records after which a transaction is committed.
 const MAX_RECORDS: u64 = 200_000;
 /// How long a moved offset that no record moved waits for company.
@@ -24,8 +28,9 @@ impl Loop {
     pub(super) fn is_due(&self) -> bool {
         let waited =
             |since: Option<Instant>, long: Duration| since.is_some_and(|since| since.elapsed() >= long);
+        let linger = if self.records >= BUSY_RECORDS { BUSY_LINGER } else { LINGER };
         self.records >= MAX_RECORDS
-            || waited(self.open_since, LINGER)
+            || waited(self.open_since, linger)
             || waited(self.moved_since, OFFSET_LINGER)
             || self.news().iter().any(|mark| self.is_urgent(mark))
     }
