@@ -14,8 +14,8 @@ use acequia_tests::wait::until;
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 3;
-/// How long Connect is away once: longer than the watermarks of the aggregations.
-const AWAY: Duration = Duration::from_secs(15);
+/// How long Connect is away once: longer than two windows of the aggregations.
+const AWAY: Duration = Duration::from_secs(60);
 const STAGES: [&str; 3] = ["generator-shop", "sink-dwh", "sink-events"];
 
 /// What there must be at least when after each of 24 kills something had to move: rows of each table, streamed changes

@@ -1,6 +1,6 @@
 //! Redis is emptied, then away for a while: it is filled again, and PostgreSQL doesn't notice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acequia_crds::stage_report::StageState;
 use acequia_tests::database::Database;
@@ -11,6 +11,7 @@ use super::ledger::order;
 use super::scene::{Input, Scene};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+const AWAY: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 2;
 
 fn orders(seconds: std::ops::Range<i64>) -> Vec<Record> {
@@ -33,6 +34,7 @@ fn redis_is_filled_again_when_it_was_emptied_or_away_and_postgres_goes_on_meanwh
     scene.wait_for(&expected, DEADLINE);
 
     stack.kill("redis");
+    let killed = Instant::now();
     let mut database = Database::open(&stack, "dwh_db");
     for seconds in [100..130, 130..160] {
         scene.produce(&orders(seconds));
@@ -50,6 +52,7 @@ fn redis_is_filled_again_when_it_was_emptied_or_away_and_postgres_goes_on_meanwh
     let address = stack.address("redis:6379");
     assert!(error.contains("Redis") && error.contains(address), "{error}");
 
+    until("Redis has been away for a minute", 2 * AWAY, || killed.elapsed(), |away| *away >= AWAY);
     stack.bring_back("redis");
     scene.wait_for_the_end(DEADLINE);
     until(
