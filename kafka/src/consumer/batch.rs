@@ -203,26 +203,12 @@ impl BatchConsumer {
         if let Err(error) = self.unassign(&held) {
             tracing::debug!(%error, "unassign while closing");
         }
-        let call = self.client.call("leave the group");
         let Some(closing) = Queue::new(&self.client) else {
-            return Err(call.invalid("no memory for a queue"));
+            return Err(self.client.call("leave the group").invalid("no memory for a queue"));
         };
         self.client.inbox().wake(Some(&closing));
-        // SAFETY: client and queue are alive; the returned error is ours.
-        unsafe {
-            let error = rd::rd_kafka_consumer_close_queue(self.client.as_ptr(), closing.as_ptr());
-            self.client.check_object("leave the group", error)?;
-        }
-        // SAFETY: the client is alive.
-        while unsafe { rd::rd_kafka_consumer_closed(self.client.as_ptr()) } == 0 {
-            let left = deadline.saturating_sub(started.elapsed());
-            if left.is_zero() {
-                return Err(call.timed_out(deadline, "the group's coordinator doesn't answer"));
-            }
-            // Records that still arrive are freed.
-            fetch(&closing, &mut self.buffer, 100, left.min(Duration::from_millis(100))).for_each(drop);
-        }
-        Ok(())
+        let left = deadline.saturating_sub(started.elapsed());
+        super::closing::close(&self.client, &closing, &mut self.buffer, left)
     }
 
     fn fault(&mut self, message: &Fetched) -> Option<Fault> {

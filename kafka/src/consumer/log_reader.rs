@@ -19,6 +19,9 @@ use crate::error::{Result, code};
 use crate::native::partition_list::PartitionList;
 use crate::native::{Client, Kind, Queue};
 
+/// How long the end of a reader may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Settings of a [`LogReader`]. [`LogReaderSettings::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogReaderSettings {
@@ -68,6 +71,20 @@ pub struct LogReader {
 
 // SAFETY: the buffer's pointers are only there while `poll` runs; everything else may move between threads.
 unsafe impl Send for LogReader {}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        // The library's orderly end, rather than destroying a client in the middle of a fetch. It has joined no group,
+        // so this waits for nobody.
+        let held: Vec<_> = self.followed.keys().cloned().collect();
+        let unfollowed = self.unfollow(&held);
+        let Some(closing) = Queue::new(&self.client) else { return };
+        let closed = super::closing::close(&self.client, &closing, &mut self.buffer, CLOSE_DEADLINE);
+        if let Err(error) = unfollowed.and(closed) {
+            tracing::debug!(%error, "a reader's end");
+        }
+    }
+}
 
 /// A partition that is being read.
 struct Followed {

@@ -15,6 +15,7 @@
 //! [`LogReader`] follows partitions without a group.
 
 mod batch;
+mod closing;
 mod committed;
 mod fault;
 mod fetch;
