@@ -297,3 +297,21 @@ fn a_refused_setting_doesnt_repeat_the_password() {
         assert!(!format!("{error} {error:?}").contains(password), "{error}");
     }
 }
+
+#[test]
+fn a_coordinator_that_is_not_ready_is_an_error_or_waited_for_when_a_groups_offsets_are_asked() {
+    let Cluster { mock, connection } = cluster("orders", 1);
+    let admin = Admin::connect(&connection, "test").unwrap();
+    let loading = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    let moved = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+    for error in [loading, moved] {
+        mock.request_errors(RDKafkaApiKey::OffsetFetch, &[error; 2]);
+        let deadline = Duration::from_secs(5);
+        let started = Instant::now();
+        // With another kind of client this takes the process with it.
+        while let Err(refused) = admin.group_offsets("group", deadline) {
+            assert!(refused.is_transient(), "{refused}");
+            assert!(started.elapsed() < DEADLINE, "{refused}");
+        }
+    }
+}

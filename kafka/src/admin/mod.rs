@@ -15,7 +15,7 @@ pub use offsets::OffsetOf;
 pub use topics::{NewTopic, Partition, Topic};
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::connection::Connection;
 use crate::error::{Call, Result, code};
@@ -23,7 +23,11 @@ use crate::native::{Client, Kind};
 
 /// A client for administration. Cheap to share between threads; each call blocks its thread.
 pub struct Admin {
+    connection: Connection,
+    client_id: String,
     client: Arc<Client>,
+    // Made when it is first needed.
+    groups: OnceLock<Box<Admin>>,
     // What the last broken connection said, until a call succeeds.
     outage: Mutex<Option<String>>,
 }
@@ -74,8 +78,33 @@ impl Refused {
 impl Admin {
     /// Starts a client. Returns at once; whether a broker answers shows in the first call.
     pub fn connect(connection: &Connection, client_id: &str) -> Result<Self> {
-        let client = Client::new(Kind::Admin, connection, &connection.client_config(client_id))?;
-        Ok(Self { client, outage: Mutex::default() })
+        Self::of_kind(Kind::Admin, connection, client_id)
+    }
+
+    fn of_kind(kind: Kind, connection: &Connection, client_id: &str) -> Result<Self> {
+        let mut config = connection.client_config(client_id);
+        if kind == Kind::GroupAdmin {
+            // Never joined.
+            config.set("group.id", "acequia-admin").set("allow.auto.create.topics", "false");
+        }
+        Ok(Self {
+            connection: connection.clone(),
+            client_id: client_id.to_owned(),
+            client: Client::new(kind, connection, &config)?,
+            groups: OnceLock::new(),
+            outage: Mutex::default(),
+        })
+    }
+
+    /// The client that asks for groups' offsets. When a coordinator isn't ready, as after a start of its broker, librdkafka
+    /// 2.12.1 tells the client's own group to look for another, without looking whether the client has one: a client
+    /// that isn't a consumer takes the process with it (`rd_kafka_handle_OffsetFetch`).
+    fn of_groups(&self) -> Result<&Self> {
+        if let Some(groups) = self.groups.get() {
+            return Ok(groups);
+        }
+        let groups = Self::of_kind(Kind::GroupAdmin, &self.connection, &self.client_id)?;
+        Ok(self.groups.get_or_init(|| Box::new(groups)))
     }
 
     fn call(&self, name: &'static str) -> Call<'_> {

@@ -81,6 +81,10 @@ impl Admin {
 
     /// How far a group has read; empty for a group that doesn't exist or has committed nothing.
     pub fn group_offsets(&self, group: &str, deadline: Duration) -> Result<BTreeMap<(String, i32), i64>> {
+        self.of_groups()?.list_group_offsets(group, deadline)
+    }
+
+    fn list_group_offsets(&self, group: &str, deadline: Duration) -> Result<BTreeMap<(String, i32), i64>> {
         let operation = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
         let options = self.options(GROUP, operation, deadline)?;
         let name = self.name(GROUP, group)?;

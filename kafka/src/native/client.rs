@@ -17,6 +17,8 @@ use crate::error::{Call, Result};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Admin,
+    /// Asks for groups' offsets, and needs a group's name for that.
+    GroupAdmin,
     Consumer,
 }
 
@@ -47,7 +49,7 @@ impl Client {
         callbacks::register(native.ptr(), &inbox, kind);
         let native_kind = match kind {
             Kind::Admin => rd::rd_kafka_type_t::RD_KAFKA_PRODUCER,
-            Kind::Consumer => rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Kind::GroupAdmin | Kind::Consumer => rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
         };
         let mut reason = [0 as c_char; ERROR_TEXT_BYTES];
         // On success the client owns the configuration; on failure it stays ours.
