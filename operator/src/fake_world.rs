@@ -238,7 +238,7 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
             let replicas = (0..stage.replicas).map(|_| one.clone()).collect();
             world.stages.insert(
                 id.clone(),
-                ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas },
+                ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas, fault: None },
             );
             for reads in &stage.reads {
                 world
@@ -287,6 +287,7 @@ pub(crate) fn replica() -> ObservedReplica {
         state: ReplicaState::Running,
         config_hash: "v1".into(),
         pid: Some(1),
+        pod: None,
         address: None,
         restarts: 0,
         last_exit: None,
