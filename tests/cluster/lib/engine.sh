@@ -20,8 +20,9 @@ find_engine() {
 ensure_engine() {
   find_engine && return
   am_root || die "no Docker engine answers (docker version), and only root can install or start one. As root run this command, or start yours and be in the group docker"
-  command -v docker >/dev/null && command -v dockerd >/dev/null ||
+  if ! { command -v docker && command -v dockerd; } >/dev/null; then
     step "installing the Docker engine" install_packages docker.io iptables
+  fi
   if without_systemd; then
     step "starting the Docker engine" start_engine
   else

@@ -66,7 +66,7 @@ build_go_program() {
     } >"$folder/tools.go"
   fi
   for pair in "$@"; do
-    go_build -C "$folder" -tags "${tags:-}" -ldflags "-s -w $ldflags" -o "$folder/bin.partial/${pair##*=}" "${pair%%=*}"
+    logged "go-$name" go_build -C "$folder" -tags "${tags:-}" -ldflags "-s -w $ldflags" -o "$folder/bin.partial/${pair##*=}" "${pair%%=*}"
   done
   mv "$folder/bin.partial" "$folder/bin"
 }
@@ -84,7 +84,7 @@ build_local_program() {
   folder=$(program_folder "$1" "$2")
   ensure_go
   mkdir -p "$folder/bin.partial"
-  (cd "$cluster_source/programs/$1" && go_build -ldflags '-s -w' -o "$folder/bin.partial/$1" main.go)
+  (cd "$cluster_source/programs/$1" && logged "go-$1" go_build -ldflags '-s -w' -o "$folder/bin.partial/$1" main.go)
   mv "$folder/bin.partial" "$folder/bin"
 }
 
@@ -106,7 +106,8 @@ build_kubernetes() {
     ensure_go
     mkdir -p "$folder/bin"
     [ -e "$folder/go.sum" ] || take_over_kubernetes "$folder"
-    step "building $name $KUBERNETES_VERSION" go_build -C "$folder" -ldflags "-s -w $ldflags" -o "$folder/bin/$name.partial" "k8s.io/kubernetes/cmd/$name"
+    step "building $name $KUBERNETES_VERSION" logged "go-$name" go_build -C "$folder" -ldflags "-s -w $ldflags" \
+      -o "$folder/bin/$name.partial" "k8s.io/kubernetes/cmd/$name"
     mv "$folder/bin/$name.partial" "$folder/bin/$name"
   done
 }
