@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_crds::names::{ConnectorName, PipelineId, StageId, StageKind};
 use acequia_crds::pipeline::kafka::Kafka;
+use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::stage::{GeneratorWork, StageConfig, Work};
 use acequia_crds::stage_report::{StageReport, StageState};
 
@@ -94,6 +95,7 @@ pub(crate) fn stage(kind: StageKind, name: &str) -> (StageId, DesiredStage) {
         text: String::new(),
         hash: "v1".into(),
         replicas: 1,
+        workers: Workers::default(),
         role: if kind == StageKind::Sink { Role::Consumer } else { Role::Producer },
         secrets: BTreeSet::new(),
         reads: if kind == StageKind::Sink { vec![reads] } else { Vec::new() },

@@ -24,7 +24,7 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 pub use self::settings::{Error as SettingsError, OperatorSettings};
 
@@ -77,13 +77,15 @@ pub async fn run(
     let namespace = settings.namespace.clone();
     let children = Children::watch(&client, namespace.as_deref());
     let access: Arc<Access> = Arc::new(settings.access());
-    let office = Arc::new(Office { client: client.clone(), children, access, settings, metrics });
+    let (ending, stopping) = watch::channel(false);
+    let office = Office { client: client.clone(), children, access, settings, metrics, stopping };
+    let office = Arc::new(office);
     tokio::pin!(stop);
     tokio::select! {
         () = office.children.ready() => {}
         () = &mut stop => return Ok(()),
     }
-    let mut crew = Crew { office, keepers: HashMap::new(), tasks: JoinSet::new() };
+    let mut crew = Crew { office, keepers: HashMap::new(), leaving: HashMap::new(), tasks: JoinSet::new() };
     let resource = ApiResource::erase::<Pipeline>(&());
     let pipelines: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -102,6 +104,7 @@ pub async fn run(
             () = &mut stop => break,
         }
     }
+    ending.send_replace(true);
     crew.stop().await;
     Ok(())
 }
@@ -131,6 +134,8 @@ pub async fn release(namespace: Option<&str>) -> Result<usize, Error> {
 struct Crew {
     office: Arc<Office>,
     keepers: HashMap<PipelineKey, Post>,
+    /// Those whose Pipeline is gone and that may still take away what it left.
+    leaving: HashMap<PipelineKey, AbortHandle>,
     tasks: JoinSet<PipelineKey>,
 }
 
@@ -140,6 +145,7 @@ struct Post {
     objects: watch::Sender<Option<Arc<DynamicObject>>>,
     /// Seen since the list began.
     listed: bool,
+    task: AbortHandle,
 }
 
 impl Crew {
@@ -173,24 +179,33 @@ impl Crew {
             post.objects.send_replace(Some(object));
             return;
         }
+        // It takes up what the one before left; every change that is under way can be repeated.
+        if let Some(before) = self.leaving.remove(&key) {
+            before.abort();
+        }
         let (objects, receiver) = watch::channel(Some(Arc::clone(&object)));
         let keeper = Keeper::new(Arc::clone(&self.office), key.clone(), receiver);
-        self.keepers.insert(key.clone(), Post { uid, objects, listed: true });
-        self.tasks.spawn(async move {
+        let of = key.clone();
+        let task = self.tasks.spawn(async move {
             keeper.run().await;
-            key
+            of
         });
+        self.keepers.insert(key, Post { uid, objects, listed: true, task });
     }
 
     fn dismiss(&mut self, key: &PipelineKey) {
         // The closed line tells the task to end.
-        self.keepers.remove(key);
+        if let Some(post) = self.keepers.remove(key) {
+            self.leaving.insert(key.clone(), post.task);
+        }
+        self.leaving.retain(|_, task| !task.is_finished());
         self.office.metrics.forget(key);
     }
 
     fn ended(&mut self, ended: Result<PipelineKey, tokio::task::JoinError>) {
         match ended {
             Ok(key) => tracing::info!(namespace = key.namespace, pipeline = key.name, "no longer kept"),
+            Err(error) if error.is_cancelled() => {}
             Err(error) => tracing::error!(%error, "a task that kept a Pipeline ended abnormally"),
         }
     }

@@ -32,6 +32,8 @@ use crate::stages::Stages;
 const TICK: Duration = Duration::from_secs(1);
 /// How often the ConfigMaps that a Pipeline refers to are read again.
 const CONFIG_MAPS_PAUSE: Duration = Duration::from_secs(30);
+/// How long it is tried to take away what a Pipeline left that was let go.
+const CLEAR_UP_LASTS: Duration = Duration::from_hours(1);
 /// Waits after the API server refused something: from, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
@@ -47,6 +49,8 @@ pub struct Office {
     pub settings: OperatorSettings,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Changes when the operator ends.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// Keeps one Pipeline.
@@ -134,7 +138,10 @@ impl Keeper {
                 _ = ticks.tick() => {}
             }
         }
-        if let Some(reconciler) = self.reconciler {
+        let Some(reconciler) = self.reconciler else { return };
+        if self.deleting_since.is_some() && !reconciler.is_settled() {
+            clear_up(reconciler, self.office.stopping.clone()).await;
+        } else {
             reconciler.stop().await;
         }
     }
@@ -389,6 +396,21 @@ impl Keeper {
         self.office.metrics.left_behind();
         self.tell(Reason::LeftBehind, &note).await;
     }
+}
+
+/// Goes on taking away what a Pipeline left that was let go: a server that was away may come back.
+async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool>) {
+    let began = Instant::now();
+    while !reconciler.is_settled() && began.elapsed() < CLEAR_UP_LASTS {
+        reconciler.turn();
+        tokio::select! {
+            () = reconciler.next() => {}
+            () = tokio::time::sleep(TICK) => {}
+            // An operator that ends, and one that is gone.
+            _ = stopping.changed() => break,
+        }
+    }
+    reconciler.stop().await;
 }
 
 /// Waits for a change of a child. False: of another Pipeline's.

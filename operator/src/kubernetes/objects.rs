@@ -133,11 +133,14 @@ impl Shape {
         }
     }
 
-    /// A worker that runs once, and its configuration. `name` is a DNS label.
+    /// A worker that runs once, and its configuration. `name` is a DNS label. Nobody owns them: they also work for a
+    /// Pipeline that is gone.
     pub fn job(&self, name: &str, job: &WorkerJob, deadline_seconds: i64) -> (ConfigMap, Job) {
         let labels = self.labels(name);
+        let metadata =
+            ObjectMeta { owner_references: None, ..self.metadata(name.to_owned(), labels.clone()) };
         let config_map = ConfigMap {
-            metadata: self.metadata(name.to_owned(), labels.clone()),
+            metadata: metadata.clone(),
             immutable: Some(true),
             data: Some([(CONFIG_KEY.to_owned(), job.text.clone())].into()),
             ..ConfigMap::default()
@@ -150,12 +153,12 @@ impl Shape {
             instance: None,
             probes: false,
         };
-        let mut template = self.template(&pod, labels.clone());
+        let mut template = self.template(&pod, labels);
         if let Some(spec) = &mut template.spec {
             spec.restart_policy = Some("Never".to_owned());
         }
         let job = Job {
-            metadata: self.metadata(name.to_owned(), labels),
+            metadata,
             spec: Some(JobSpec {
                 active_deadline_seconds: Some(deadline_seconds),
                 backoff_limit: Some(0),
