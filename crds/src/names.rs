@@ -182,7 +182,9 @@ impl PipelineId {
     pub fn deployment(&self, stage: &StageId) -> String {
         let joined = format!("{}-{stage}", self.name);
         let kinds = StageKind::ALL.map(|kind| format!("-{kind}-"));
-        let readings: usize = kinds.iter().map(|kind| joined.matches(kind.as_str()).count()).sum();
+        // Two may share a dash.
+        let begins = |at: usize| kinds.iter().any(|kind| joined[at..].starts_with(kind.as_str()));
+        let readings = joined.char_indices().filter(|(at, _)| begins(*at)).count();
         if readings == 1 && joined.len() <= DEPLOYMENT_MAX && !joined.contains("--") {
             return joined;
         }

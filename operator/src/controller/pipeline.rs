@@ -229,7 +229,9 @@ impl Keeper {
             .map_err(|error| format!("no HTTP client can be made: {error}"))?;
         let stages = Arc::new(Stages::Deployments(deployments));
         let reconciler = Reconciler::new(wanted, generation, Arc::clone(&office.access), stages);
-        self.reconciler = Some(reconciler.map_err(|error| error.to_string())?);
+        let mut reconciler = reconciler.map_err(|error| error.to_string())?;
+        reconciler.said_before(self.writer.written().cloned());
+        self.reconciler = Some(reconciler);
         Ok(())
     }
 

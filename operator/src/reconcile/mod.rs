@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use acequia_crds::pipeline::status::PipelineStatus;
 use tokio::task::JoinSet;
 
 use self::lanes::Lanes;
@@ -66,6 +67,8 @@ pub struct Reconciler {
     restarts: RestartMemory,
     tasks: JoinSet<Done>,
     report: Option<Report>,
+    /// What was said before the first report.
+    said: Option<PipelineStatus>,
     settled: bool,
     noted: Vec<Note>,
 }
@@ -102,9 +105,15 @@ impl Reconciler {
             restarts: RestartMemory::default(),
             tasks: JoinSet::new(),
             report: None,
+            said: None,
             settled: false,
             noted: Vec::new(),
         })
+    }
+
+    /// What an operator before this one said last: times of transition go on from there.
+    pub fn said_before(&mut self, status: Option<PipelineStatus>) {
+        self.said = status;
     }
 
     /// What is kept now.
@@ -213,7 +222,7 @@ impl Reconciler {
             invalid: self.invalid.as_deref(),
             deleting: self.deleting,
         };
-        let previous = self.report.as_ref().map(|report| &report.status);
+        let previous = self.report.as_ref().map(|report| &report.status).or(self.said.as_ref());
         let report = Report::new(&view, previous, &jiff::Timestamp::now().to_string(), std::process::id());
         if self.report.as_ref().is_none_or(|before| !before.says_the_same(&report)) {
             turn.news = Some(self.report.replace(report));

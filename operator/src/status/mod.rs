@@ -42,14 +42,20 @@ pub struct View<'a> {
 /// changed.
 pub fn status(view: &View<'_>, previous: Option<&PipelineStatus>, now: &str) -> PipelineStatus {
     let stages = report::stages(view);
+    let sources = report::connectors(view);
     let lags: Vec<u64> = stages.iter().filter_map(|stage| stage.lag).collect();
-    let ready = stages.iter().filter(|stage| stage.ready).count();
+    let are_ready = stages.iter().map(|stage| stage.ready).chain(sources.iter().map(|source| source.ready));
+    let ready = are_ready.filter(|is_ready| *is_ready).count();
     PipelineStatus {
         observed_generation: Some(view.generation),
         conditions: conditions::conditions(view, previous, now),
-        stages_ready: Some(format!("{ready}/{}", stages.len())),
+        stages_ready: Some(format!("{ready}/{}", stages.len() + sources.len())),
         lag: (!lags.is_empty()).then(|| lags.iter().sum()),
-        stages: stages.iter().map(StageSummary::status).collect(),
+        stages: stages
+            .iter()
+            .map(StageSummary::status)
+            .chain(sources.iter().map(ConnectorReport::status))
+            .collect(),
         topics: topics(view),
     }
 }
