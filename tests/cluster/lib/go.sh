@@ -6,7 +6,11 @@ program_folder() { echo "$CACHE_DIR/go/$1-$2"; }
 ensure_go() {
   [ -z "${go_found:-}" ] || return 0
   PATH=$CACHE_DIR/go/toolchain/bin:$PATH
-  new_enough_go || step "getting Go $GO_VERSION" get_go
+  if ! new_enough_go; then
+    step "getting Go $GO_VERSION" get_go
+    # The shell remembers where the old one is.
+    hash -r
+  fi
   new_enough_go || die "Go $GO_AT_LEAST or later is needed to build what is missing, and $(go version 2>&1 | head -n 1) is what there is. Install it, or kind, helm and kubectl"
   # Neither flags nor a workspace of the user's shall change what is built.
   export GOFLAGS='-mod=mod -buildvcs=false' GOWORK=off CGO_ENABLED=0
