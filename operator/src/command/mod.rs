@@ -245,6 +245,11 @@ enum Error {
 }
 
 impl Cli {
+    /// Whether its log is collected rather than looked at.
+    pub const fn is_read_by_programs(&self) -> bool {
+        matches!(self.command, Command::Operator(_) | Command::Release(_))
+    }
+
     /// Does what the command line asks for; says on stderr why it couldn't.
     pub fn carry_out(self) -> ExitCode {
         let done = match self.command {

@@ -27,6 +27,8 @@ impl Small {
     /// A Pipeline that isn't there yet, whose manifest was changed as a text; its databases are.
     pub fn new(prefix: &str, change: impl FnOnce(String) -> String) -> Self {
         let cluster = Cluster::brought_up();
+        // What a test that failed left would take the node's room.
+        cluster.kubectl(&["delete", "pipelines", "--all", "--timeout=120s"]);
         let stack = cluster.stack();
         let database = unique(prefix);
         let name = database.replace('_', "-");
