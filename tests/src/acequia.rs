@@ -170,7 +170,7 @@ impl Acequia {
     pub fn is_any_alive(&self, processes: &[String]) -> bool {
         processes.iter().any(|process| match &self.keeper {
             Keeper::Run(_) => process.parse().is_ok_and(is_alive),
-            Keeper::Operator(cluster) => cluster.get("pod", process).is_some(),
+            Keeper::Operator(cluster) => cluster.get("pods", process).is_some(),
         })
     }
 

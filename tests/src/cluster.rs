@@ -4,9 +4,14 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use crate::acequia::{Connector, Stage, Status};
 use crate::stack::{Stack, root};
@@ -18,11 +23,30 @@ pub const RELEASE: &str = "acequia";
 /// What the superuser gets as password; by itself the server lets it in over its own socket only.
 const SUPERUSER_PASSWORD: &str = "of-the-tests";
 
-/// The cluster.
-#[derive(Clone, Debug)]
+/// The cluster. Changes are made by kubectl, as users make them; looking, which tests do all the time, goes by a client.
+#[derive(Clone)]
 pub struct Cluster {
     kubeconfig: PathBuf,
+    client: Client,
+    runtime: Arc<Runtime>,
 }
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cluster({})", self.kubeconfig.display())
+    }
+}
+
+/// Group, version, kind and plural of what tests look at.
+const KINDS: [(&str, &str, &str, &str); 7] = [
+    ("acequia.dev", "v1alpha1", "Pipeline", "pipelines"),
+    ("apps", "v1", "Deployment", "deployments"),
+    ("batch", "v1", "Job", "jobs"),
+    ("", "v1", "Pod", "pods"),
+    ("", "v1", "ConfigMap", "configmaps"),
+    ("apps", "v1", "StatefulSet", "statefulsets"),
+    ("events.k8s.io", "v1", "Event", "events"),
+];
 
 impl Cluster {
     /// The cluster of `$ACEQUIA_TEST_CLUSTER`, a kubeconfig.
@@ -33,7 +57,15 @@ impl Cluster {
         let kubeconfig = std::env::var_os("ACEQUIA_TEST_CLUSTER").expect(
             "ACEQUIA_TEST_CLUSTER names a kubeconfig; `make test-cluster` brings a cluster up and sets it",
         );
-        Self { kubeconfig: PathBuf::from(kubeconfig) }
+        let kubeconfig = PathBuf::from(kubeconfig);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let client = runtime.block_on(async {
+            let config = Kubeconfig::read_from(&kubeconfig).expect("the kubeconfig");
+            let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
+            Client::try_from(config.expect("the kubeconfig")).expect("a client")
+        });
+        Self { kubeconfig, client, runtime: Arc::new(runtime) }
     }
 
     /// Runs kubectl in the namespace; what it prints.
@@ -59,10 +91,18 @@ impl Cluster {
         self.fed("kubectl", &["apply", "-f", "-"], text)
     }
 
+    /// Creates an object that isn't there yet.
+    pub fn create(&self, text: &str) -> Result<String, String> {
+        self.fed("kubectl", &["create", "-f", "-"], text)
+    }
+
     /// An object as JSON; none where there is none.
+    ///
+    /// # Panics
+    /// When the API server can't be asked.
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        let text = self.try_kubectl(&["get", kind, name, "-o", "json"]).ok()?;
-        serde_json::from_str(&text).ok()
+        let found = self.runtime.block_on(self.api(kind).get_opt(name)).expect("the API server answers");
+        found.map(|object| serde_json::to_value(object).expect("JSON"))
     }
 
     /// Objects with these labels, as JSON.
@@ -70,9 +110,17 @@ impl Cluster {
     /// # Panics
     /// When they can't be listed.
     pub fn list(&self, kind: &str, labels: &str) -> Vec<Value> {
-        let text = self.kubectl(&["get", kind, "-l", labels, "-o", "json"]);
-        let list: Value = serde_json::from_str(&text).expect("a list");
-        list["items"].as_array().cloned().unwrap_or_default()
+        let params = ListParams::default().labels(labels);
+        let found = self.runtime.block_on(self.api(kind).list(&params)).expect("the API server answers");
+        found.items.into_iter().map(|object| serde_json::to_value(object).expect("JSON")).collect()
+    }
+
+    fn api(&self, kind: &str) -> Api<DynamicObject> {
+        let known = KINDS.iter().find(|(_, _, _, plural)| *plural == kind);
+        let (group, version, kind, plural) = known.unwrap_or_else(|| panic!("{kind} isn't among KINDS"));
+        let resource =
+            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        Api::namespaced_with(self.client.clone(), NAMESPACE, &resource)
     }
 
     /// Names of the pods of a stage that aren't being deleted.
@@ -125,7 +173,7 @@ impl Cluster {
 
     /// What the status of a Pipeline says, as `acequia status` would; none where there is none yet.
     pub fn status(&self, pipeline: &str) -> Option<Status> {
-        let object = self.get("pipeline", pipeline)?;
+        let object = self.get("pipelines", pipeline)?;
         let status = object.get("status")?;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let stages = status["stages"].as_array().into_iter().flatten();

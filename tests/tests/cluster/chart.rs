@@ -41,7 +41,9 @@ fn the_chart_passes_helm_lint_and_wrong_values_are_refused_by_name() {
         ("deletionDeadlineSeconds=1", "deletionDeadlineSeconds"),
     ];
     for (value, name) in wrong {
-        let refused = cluster.helm(&["template", "acequia", &chart(), "--kube-version", "1.34.0", "--set", value]).expect_err(value);
+        let refused = cluster
+            .helm(&["template", "acequia", &chart(), "--kube-version", "1.34.0", "--set", value])
+            .expect_err(value);
         assert!(refused.contains(name), "{value}: {refused}");
     }
 }

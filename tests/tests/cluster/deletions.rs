@@ -7,7 +7,6 @@ use acequia_tests::cluster::{Cluster, GONE_DEADLINE, NAMESPACE, RELEASE};
 use acequia_tests::database::Database;
 use acequia_tests::stack::KAFKA_DEADLINE;
 use acequia_tests::wait::until;
-use serde_json::Value;
 
 use crate::small::{READY_DEADLINE, Small};
 
@@ -27,7 +26,7 @@ fn delete(small: &Small) {
     until(
         "the Pipeline is gone",
         GONE_DEADLINE,
-        || small.cluster.get("pipeline", &small.name),
+        || small.cluster.get("pipelines", &small.name),
         Option::is_none,
     );
     println!("{} was gone after {:.1} s", small.name, started.elapsed().as_secs_f64());
@@ -37,10 +36,7 @@ fn delete(small: &Small) {
 
 /// What was told of a Pipeline that was let go.
 fn left_behind(cluster: &Cluster, pipeline: &str) -> String {
-    let events: Value =
-        serde_json::from_str(&cluster.kubectl(&["get", "events.events.k8s.io", "-o", "json"]))
-            .expect("a list");
-    let events = events["items"].as_array().cloned().unwrap_or_default();
+    let events = cluster.list("events", "");
     let told = events
         .iter()
         .filter(|event| event["reason"] == "LeftBehind" && event["regarding"]["name"] == pipeline);
@@ -119,7 +115,7 @@ fn with_the_operator_uninstalled_first_a_pipeline_can_still_be_deleted() {
         .cluster
         .helm(&["uninstall", RELEASE, "--wait", "--timeout", "120s"])
         .expect("the chart is uninstalled");
-    assert!(small.cluster.get("crd", "pipelines.acequia.dev").is_some(), "the CRD stays");
+    small.cluster.kubectl_anywhere(&["get", "crd", "pipelines.acequia.dev"]);
     small.flows("without an operator");
     delete(&small);
     let chart = acequia_tests::stack::root().join("helm/acequia");

@@ -33,7 +33,7 @@ fn retention(small: &Small) -> Option<String> {
 /// Reason and message of Ready, at the generation that the object has now.
 fn not_ready(small: &Small, reason: &str) -> String {
     let look = || {
-        let object = small.cluster.get("pipeline", &small.name).expect("the Pipeline");
+        let object = small.cluster.get("pipelines", &small.name).expect("the Pipeline");
         let ready = condition(&object, "Ready").cloned().unwrap_or_default();
         (object["metadata"]["generation"] == ready["observedGeneration"], ready)
     };
@@ -113,12 +113,12 @@ fn a_stage_is_rolled_alone_and_an_invalid_edit_leaves_the_last_valid_generation_
 fn heals_a_deployment(small: &Small, harm: impl FnOnce(&Cluster, &str)) {
     let name = format!("{}-sink-dwh", small.name);
     let spec = |value: Option<serde_json::Value>| value.map(|object| object["spec"].clone());
-    let before = spec(small.cluster.get("deployment", &name)).expect("the Deployment");
+    let before = spec(small.cluster.get("deployments", &name)).expect("the Deployment");
     harm(&small.cluster, &name);
     until(
         "the Deployment is as it was",
         SOON,
-        || spec(small.cluster.get("deployment", &name)),
+        || spec(small.cluster.get("deployments", &name)),
         |now| now.as_ref() == Some(&before),
     );
 }
@@ -169,7 +169,7 @@ fn an_idle_pipeline_writes_nothing_and_ready_is_never_of_an_old_generation() {
         let mut versions: Vec<String> = ["deployments", "configmaps", "pods"]
             .iter()
             .flat_map(|kind| small.cluster.list(kind, &labels))
-            .chain(small.cluster.get("pipeline", &small.name))
+            .chain(small.cluster.get("pipelines", &small.name))
             .map(|object| object["metadata"]["resourceVersion"].to_string())
             .collect();
         versions.sort();

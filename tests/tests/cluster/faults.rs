@@ -16,7 +16,7 @@ const HEALED_WITHIN: Duration = Duration::from_secs(150);
 /// Waits until Ready is not True and its message holds all these words.
 fn says(small: &Small, words: &[&str]) -> String {
     let look = || {
-        let object = small.cluster.get("pipeline", &small.name)?;
+        let object = small.cluster.get("pipelines", &small.name)?;
         let ready = condition(&object, "Ready")?;
         (ready["status"] != "True").then(|| ready["message"].as_str().unwrap_or_default().to_owned())
     };
@@ -64,7 +64,7 @@ fn a_missing_secret_and_a_wrong_password_are_said_and_heal() {
 }
 
 fn message(small: &Small) -> String {
-    let object = small.cluster.get("pipeline", &small.name).unwrap_or_default();
+    let object = small.cluster.get("pipelines", &small.name).unwrap_or_default();
     let ready = condition(&object, "Ready").cloned().unwrap_or_default();
     ready["message"].as_str().unwrap_or_default().to_owned()
 }

@@ -63,7 +63,7 @@ fn instashop_runs_on_a_cluster_whatever_is_killed_and_leaves_nothing_when_it_goe
     println!("ready after {:.1} s", started.elapsed().as_secs_f64());
     assert_eq!(status.connectors.len(), 4);
     assert!(status.connectors.iter().all(|connector| connector.state == "running"), "{status:?}");
-    let object = cluster.get("pipeline", &pipeline).expect("the Pipeline");
+    let object = cluster.get("pipelines", &pipeline).expect("the Pipeline");
     assert_eq!(object["status"]["topics"].as_array().map(Vec::len), Some(8), "{object:#}");
     let mut warehouse = shop.warehouse();
     wait_for_work(&shop, &mut warehouse, "at the start");
@@ -90,7 +90,7 @@ fn instashop_runs_on_a_cluster_whatever_is_killed_and_leaves_nothing_when_it_goe
     assert_none(&shop.faults(&records, &MINIMUM), "after all kills");
     shop.wait_for_figures(&records, WINDOW_S);
 
-    let object = cluster.get("pipeline", &pipeline).expect("the Pipeline");
+    let object = cluster.get("pipelines", &pipeline).expect("the Pipeline");
     let ready = condition(&object, "Ready").expect("Ready");
     assert_eq!(ready["observedGeneration"], object["metadata"]["generation"]);
     let deleting = Instant::now();

@@ -3,6 +3,7 @@
 //! `tests/layers` brings up the cluster, the servers and the operator, sets `ACEQUIA_TEST_CLUSTER`, and turns the feature
 //! `cluster` on.
 
+mod canary;
 mod chart;
 mod deletions;
 mod edits;
