@@ -7,7 +7,7 @@ node_names() { kind get nodes --name "$CLUSTER" 2>/dev/null; }
 
 # What the cluster is made of, whichever of the two node images it is.
 cluster_recipe() {
-  { kind_config; echo "$KIND_NODE_IMAGE"; node_recipe; } | sha256sum | head -c 12
+  { kind_config; cat "$cluster_source"/patches/*; echo "$KIND_NODE_IMAGE"; node_recipe; } | sha256sum | head -c 12
 }
 
 # The project's kind-config.yaml, with $ACEQUIA_PORT_OFFSET added to the ports on this machine.
@@ -39,6 +39,8 @@ revive() {
 }
 
 create_cluster() {
+  # The folder with the patches is named from the project's.
+  cd "$project"
   kind_config >"$CLUSTER_DIR/kind-config.yaml"
   rm -f "$CLUSTER_DIR/recipe"
   logged kind kind create cluster --name "$CLUSTER" --image "$node_image" --config "$CLUSTER_DIR/kind-config.yaml" --kubeconfig "$KUBECONFIG"
