@@ -30,12 +30,20 @@ keep_cluster() {
 }
 
 revive() {
-  local deadline=$(($(now_ms) + 60000))
+  local deadline=$(($(now_ms) + 60000)) began
+  began=$(date -u +%Y-%m-%dT%H:%M:%S)
   node_names | xargs -r docker start >/dev/null 2>&1 || return 1
-  until cluster_answers; do
+  until cluster_answers && nodes_were_seen_since "$began"; do
     [ "$(now_ms)" -lt "$deadline" ] || return 1
     sleep 0.5
   done
+}
+
+# What is said of a node's health may be from before it was stopped; but its lease it renews every 10 s.
+nodes_were_seen_since() {
+  local renewed
+  renewed=$(kubectl -n kube-node-lease get leases -o 'jsonpath={range .items[*]}{.spec.renewTime}{"\n"}{end}' 2>/dev/null | sort | head -n 1)
+  [[ $renewed > $1 ]]
 }
 
 create_cluster() {
