@@ -48,7 +48,7 @@ nodes_were_seen_since() {
 
 create_cluster() {
   # The folder with the patches is named from the project's.
-  cd "$project"
+  cd "$project" || exit
   kind_config >"$CLUSTER_DIR/kind-config.yaml"
   rm -f "$CLUSTER_DIR/recipe"
   logged kind kind create cluster --name "$CLUSTER" --image "$node_image" --config "$CLUSTER_DIR/kind-config.yaml" --kubeconfig "$KUBECONFIG"
@@ -57,10 +57,13 @@ create_cluster() {
 
 delete_cluster() { kind delete cluster --quiet --name "$CLUSTER" --kubeconfig "$KUBECONFIG"; }
 
-# Nodes, DNS and storage.
 await_cluster() {
+  nodes_dns_and_storage_ready && return
+  kubectl get nodes,pods -A >&2 || true
+  die "the cluster $CLUSTER isn't ready; look with: KUBECONFIG=$KUBECONFIG kubectl describe nodes"
+}
+nodes_dns_and_storage_ready() {
   kubectl wait --for=condition=Ready nodes --all --timeout=180s >/dev/null &&
     kubectl -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null &&
-    kubectl -n local-path-storage rollout status deployment/local-path-provisioner --timeout=120s >/dev/null ||
-    { kubectl get nodes,pods -A >&2 || true; die "the cluster $CLUSTER isn't ready; look with: KUBECONFIG=$KUBECONFIG kubectl describe nodes"; }
+    kubectl -n local-path-storage rollout status deployment/local-path-provisioner --timeout=120s >/dev/null
 }
