@@ -18,8 +18,9 @@ node_recipe() {
     cd "$cluster_source" || exit
     base_image
     grep -E '^(KIND|KUBERNETES|ETCD|COREDNS|CNI_PLUGINS|CONTAINERD|LOCAL_PATH_PROVISIONER|PAUSE)_VERSION=' versions.env
-    cat lib/node-image.sh node/* programs/*/main.go
-    declare -f strange_node_files slim_down
+    cat node/* programs/*/main.go
+    declare -f make_base_image slim_down strange_node_files build_node_programs build_kubernetes take_over_kubernetes make_cluster_images \
+      image_of make_kube_proxy_image static_busybox build_node node_files_of_kind preload
   ) | sha256sum | head -c 12
 }
 
@@ -40,6 +41,7 @@ make_node_image() {
   step "making the cluster's images" make_cluster_images
   step "building the node image" build_node
   step "keeping it in the cache" save_archive "$archive" "$node_image" "$(base_image)"
+  docker rmi "${cluster_images[@]}" "$node_image-bare" >/dev/null
   forget_old_images
 }
 
@@ -194,6 +196,5 @@ preload() {
   docker exec "$container" sh -c 'pid=$(pidof containerd); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.1; done; rm -rf /run/containerd /tmp/*'
   docker commit --change 'ENTRYPOINT [ "/usr/local/bin/entrypoint", "/sbin/init" ]' "$container" "$node_image" >/dev/null
   docker rm -f -v "$container" >/dev/null
-  docker rmi "$node_image-bare" >/dev/null
   trap - EXIT
 }
