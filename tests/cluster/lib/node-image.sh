@@ -15,11 +15,12 @@ ensure_node_image() {
 # Everything that a change of the image would be a change of.
 node_recipe() {
   (
-    cd "$cluster_source"
+    cd "$cluster_source" || exit
     base_image
     grep -E '^(KIND|KUBERNETES|ETCD|COREDNS|CNI_PLUGINS|CONTAINERD|LOCAL_PATH_PROVISIONER|PAUSE)_VERSION=' versions.env
-    cat lib/node-image.sh node/* programs/*/main.go
-    declare -f strange_node_files slim_down
+    cat node/* programs/*/main.go
+    declare -f make_base_image slim_down strange_node_files build_node_programs build_kubernetes take_over_kubernetes make_cluster_images \
+      image_of make_kube_proxy_image static_busybox build_node node_files_of_kind preload
   ) | sha256sum | head -c 12
 }
 
@@ -28,6 +29,7 @@ make_node_image() {
   command -v zstd >/dev/null || install_packages zstd
   if [ -e "$archive" ]; then
     step "loading the node image from the cache" load_archive "$archive"
+    forget_old_images
     return
   fi
   say "no registry can be reached, so the node image is built: about 10 minutes the first time"
@@ -39,9 +41,23 @@ make_node_image() {
   step "making the cluster's images" make_cluster_images
   step "building the node image" build_node
   step "keeping it in the cache" save_archive "$archive" "$node_image" "$(base_image)"
+  docker rmi "${cluster_images[@]}" "$node_image-bare" >/dev/null
+  forget_old_images
 }
 
-load_archive() { zstd -dcq "$1" | docker load --quiet >/dev/null; }
+# Those of other recipes: at once in the engine, unless they are in use, and after two weeks in the cache.
+forget_old_images() {
+  local image
+  for image in $(docker images --format '{{.Repository}}:{{.Tag}}' acequia.dev/node); do
+    [ "$image" = "$node_image" ] || docker rmi "$image" >/dev/null 2>&1 || true
+  done
+  find "$CACHE_DIR" -maxdepth 1 -name 'node-image-*.tar.zst*' -mtime +14 -delete
+}
+
+load_archive() {
+  touch "$1"
+  zstd -dcq "$1" | docker load --quiet >/dev/null
+}
 save_archive() {
   docker save "${@:2}" | zstd -q -T0 -3 -f -o "$1.partial"
   mv "$1.partial" "$1"
@@ -74,7 +90,7 @@ kind_constant() { sed -nE "s/^const $1 = \"(.*)\"/\1/p" "$kind_source/pkg/build/
 
 # image_of NAME ENTRYPOINT FILE...: nothing but these programs, in /bin. Its name is added to cluster_images.
 image_of() {
-  local name=$1 entrypoint=$2 root=$CLUSTER_DIR/image-of
+  local name=$1 entrypoint=$2 root=$CLUSTER_DIR/image-of applet
   shift 2
   rm -rf "$root"
   install -d "$root"/{bin,etc/ssl/certs}
@@ -82,7 +98,7 @@ image_of() {
   printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' >"$root/etc/passwd"
   cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   install -m 755 -t "$root/bin" "$@"
-  [ ! -e "$root/bin/busybox" ] || (cd "$root/bin" && for name_of in sh rm mkdir cat mv ip sleep ls; do ln -s busybox $name_of; done)
+  [ ! -e "$root/bin/busybox" ] || (cd "$root/bin" && for applet in sh rm mkdir cat mv ip sleep ls; do ln -s busybox "$applet"; done)
   tar -C "$root" --numeric-owner --owner=0 --group=0 --sort=name --mtime=@0 -c . |
     docker import -c "ENTRYPOINT [\"/bin/$entrypoint\"]" -c 'ENV PATH=/bin' - "$name" >/dev/null
   cluster_images+=("$name")
@@ -180,6 +196,5 @@ preload() {
   docker exec "$container" sh -c 'pid=$(pidof containerd); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.1; done; rm -rf /run/containerd /tmp/*'
   docker commit --change 'ENTRYPOINT [ "/usr/local/bin/entrypoint", "/sbin/init" ]' "$container" "$node_image" >/dev/null
   docker rm -f -v "$container" >/dev/null
-  docker rmi "$node_image-bare" >/dev/null
   trap - EXIT
 }

@@ -7,7 +7,7 @@ node_names() { kind get nodes --name "$CLUSTER" 2>/dev/null; }
 
 # What the cluster is made of, whichever of the two node images it is.
 cluster_recipe() {
-  { kind_config; echo "$KIND_NODE_IMAGE"; node_recipe; } | sha256sum | head -c 12
+  { kind_config; cat "$cluster_source"/patches/*; echo "$KIND_NODE_IMAGE"; node_recipe; } | sha256sum | head -c 12
 }
 
 # The project's kind-config.yaml, with $ACEQUIA_PORT_OFFSET added to the ports on this machine.
@@ -30,15 +30,25 @@ keep_cluster() {
 }
 
 revive() {
-  local deadline=$(($(now_ms) + 60000))
+  local deadline=$(($(now_ms) + 60000)) began
+  began=$(date -u +%Y-%m-%dT%H:%M:%S)
   node_names | xargs -r docker start >/dev/null 2>&1 || return 1
-  until cluster_answers; do
+  until cluster_answers && nodes_were_seen_since "$began"; do
     [ "$(now_ms)" -lt "$deadline" ] || return 1
     sleep 0.5
   done
 }
 
+# What is said of a node's health may be from before it was stopped; but its lease it renews every 10 s.
+nodes_were_seen_since() {
+  local renewed
+  renewed=$(kubectl -n kube-node-lease get leases -o 'jsonpath={range .items[*]}{.spec.renewTime}{"\n"}{end}' 2>/dev/null | sort | head -n 1)
+  [[ $renewed > $1 ]]
+}
+
 create_cluster() {
+  # The folder with the patches is named from the project's.
+  cd "$project" || exit
   kind_config >"$CLUSTER_DIR/kind-config.yaml"
   rm -f "$CLUSTER_DIR/recipe"
   logged kind kind create cluster --name "$CLUSTER" --image "$node_image" --config "$CLUSTER_DIR/kind-config.yaml" --kubeconfig "$KUBECONFIG"
@@ -47,10 +57,13 @@ create_cluster() {
 
 delete_cluster() { kind delete cluster --quiet --name "$CLUSTER" --kubeconfig "$KUBECONFIG"; }
 
-# Nodes, DNS and storage.
 await_cluster() {
+  nodes_dns_and_storage_ready && return
+  kubectl get nodes,pods -A >&2 || true
+  die "the cluster $CLUSTER isn't ready; look with: KUBECONFIG=$KUBECONFIG kubectl describe nodes"
+}
+nodes_dns_and_storage_ready() {
   kubectl wait --for=condition=Ready nodes --all --timeout=180s >/dev/null &&
     kubectl -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null &&
-    kubectl -n local-path-storage rollout status deployment/local-path-provisioner --timeout=120s >/dev/null ||
-    { kubectl get nodes,pods -A >&2 || true; die "the cluster $CLUSTER isn't ready; look with: KUBECONFIG=$KUBECONFIG kubectl describe nodes"; }
+    kubectl -n local-path-storage rollout status deployment/local-path-provisioner --timeout=120s >/dev/null
 }
