@@ -11,6 +11,7 @@ mod stop;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use acequia_crds::lint::Place;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::debezium::SecretReferences;
@@ -313,6 +314,7 @@ fn settings(namespace: &str, local: &Local) -> Result<Settings, Error> {
         namespace: namespace.to_owned(),
         addresses,
         secrets: SecretReferences::in_folder(&secrets_folder(local)?),
+        place: Place::Machine,
     })
 }
 

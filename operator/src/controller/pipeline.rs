@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use acequia_crds::lint::Place;
 use acequia_crds::names::PipelineId;
 use acequia_crds::pipeline::Pipeline;
 use acequia_crds::pipeline::status::PipelineStatus;
@@ -203,6 +204,7 @@ impl Keeper {
             cluster: self.office.settings.cluster.clone(),
             namespace: self.key.namespace.clone(),
             secrets: SecretReferences::in_namespace(&self.key.namespace),
+            place: Place::Cluster,
             addresses: Addresses::default(),
         }
     }
