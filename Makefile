@@ -2,7 +2,7 @@
 # ACEQUIA_STACK_DIR, ACEQUIA_PORT_OFFSET and ACEQUIA_CACHE: see `tests/stack/up --help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local test test-fast test-stack test-cluster bench-sinks bench-aggregations up down status crd clean clean-cache
+.PHONY: help demo demo-local test test-fast test-stack test-cluster bench-sinks bench-aggregations up down status cluster-up cluster-down cluster-status crd clean clean-cache
 
 # Lists the commands.
 help:
@@ -52,6 +52,18 @@ down:
 status:
 	@tests/stack/status
 
+# Brings up a Kubernetes cluster (kind) of its own.
+cluster-up:
+	@tests/cluster/up
+
+# Deletes it, and ends the engine if it was started for it.
+cluster-down:
+	@tests/cluster/down
+
+# Shows it: nodes, pods, memory.
+cluster-status:
+	@tests/cluster/status
+
 # Writes the CRD's YAML from its Rust types.
 crd:
 	@cargo run --quiet -p acequia-operator -- crd > crds/pipelines.acequia.dev.yaml.new
@@ -62,12 +74,15 @@ crd:
 clean:
 	@tests/stack/down --delete
 	@$(TEST_STACK) tests/stack/down --delete
+	@tests/cluster/down --delete
+	@ACEQUIA_CLUSTER=acequia-tests tests/cluster/down --delete
 	@rm -rf .acequia
 	@cargo clean --quiet
 
 # Deletes the downloads too.
 clean-cache:
 	@tests/stack/clean-cache
+	@tests/cluster/clean-cache
 
 # The stack that `make test` makes for itself; see tests/layers.
 TEST_STACK = ACEQUIA_STACK_DIR="$${TMPDIR:-/tmp}/acequia-test-stack" ACEQUIA_PORT_OFFSET=
