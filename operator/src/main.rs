@@ -11,9 +11,9 @@ fn main() -> ExitCode {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let cli = acequia_operator::command::Cli::parse();
     if cli.is_read_by_programs() {
-        log.json().init()
+        log.json().init();
     } else {
-        log.init()
+        log.init();
     }
     cli.carry_out()
 }

@@ -21,7 +21,7 @@ pub enum Stages {
     /// Child processes.
     Processes(Supervisor),
     /// Deployments.
-    Deployments(Deployments),
+    Deployments(Box<Deployments>),
 }
 
 /// Why a stage could not be changed.

@@ -251,7 +251,7 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
-/// The Role and RoleBinding that Connect needs for the manifests of a folder.
+/// The `Role` and `RoleBinding` that Connect needs for the manifests of a folder.
 ///
 /// # Panics
 /// When `acequia grants` fails.

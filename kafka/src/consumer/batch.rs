@@ -116,7 +116,9 @@ impl BatchConsumer {
     /// Why this client is to be replaced by another one, if it is.
     fn stays_outside(&mut self, changes: &[Rebalance]) -> Option<KafkaError> {
         let now = Instant::now();
-        changes.iter().for_each(|change| self.rejoin.note(change, now));
+        for change in changes {
+            self.rejoin.note(change, now);
+        }
         if !self.rejoin.is_to_ask(now) || !self.rejoin.told(self.answers(), now) {
             return None;
         }

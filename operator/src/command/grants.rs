@@ -65,9 +65,8 @@ fn connector_secrets(spec: &PipelineSpec) -> BTreeSet<String> {
     let debezium = spec.sources.iter().filter_map(|source| source.debezium.as_ref());
     let stores: BTreeSet<&str> = debezium.map(|debezium| debezium.store.as_str()).collect();
     let stores = spec.stores.iter().filter(|store| stores.contains(store.name.as_str()));
-    let of_stores = stores
-        .filter_map(|store| store.postgres.as_ref())
-        .flat_map(|store| crate::desired::store_secrets(store));
+    let of_stores =
+        stores.filter_map(|store| store.postgres.as_ref()).flat_map(crate::desired::store_secrets);
     let connectors = spec.sources.iter().filter_map(|source| source.connector.as_ref());
     let of_connectors =
         connectors.flat_map(|connector| &connector.config_from).map(|from| from.secret.name.clone());

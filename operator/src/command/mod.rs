@@ -51,7 +51,7 @@ enum Command {
     Lint(LintArgs),
     /// Prints the custom resource definition for Kubernetes.
     Crd,
-    /// Prints the Role and RoleBinding that Kafka Connect needs to read the Secrets of a Pipeline's connectors.
+    /// Prints the `Role` and `RoleBinding` that Kafka Connect needs to read the Secrets of a Pipeline's connectors.
     ///
     /// Apply them beside the Pipeline: `acequia grants -f pipeline.yaml --namespace shop | kubectl apply -f -`.
     Grants(GrantsArgs),
@@ -155,7 +155,7 @@ struct StatusArgs {
 struct GrantsArgs {
     #[command(flatten)]
     files: Files,
-    /// The ServiceAccount of Kafka Connect: `name`, in the Pipeline's namespace, or `namespace/name`.
+    /// The `ServiceAccount` of Kafka Connect: `name`, in the Pipeline's namespace, or `namespace/name`.
     #[arg(long, default_value = "connect", value_name = "ACCOUNT")]
     service_account: String,
 }

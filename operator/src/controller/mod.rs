@@ -100,7 +100,7 @@ pub async fn run(
                 Some(Err(error)) => tracing::warn!(%error, "the watch over Pipelines was interrupted and goes on"),
                 None => return Err(Error::WatchEnded),
             },
-            Some(ended) = crew.tasks.join_next() => crew.ended(ended),
+            Some(ended) = crew.tasks.join_next() => Crew::ended(&ended),
             () = &mut stop => break,
         }
     }
@@ -160,7 +160,9 @@ impl Crew {
                     .filter(|(_, post)| !post.listed)
                     .map(|(key, _)| key.clone())
                     .collect();
-                gone.iter().for_each(|key| self.dismiss(key));
+                for key in &gone {
+                    self.dismiss(key);
+                }
                 self.office.metrics.ready();
             }
             watcher::Event::Delete(object) => self.dismiss(&key_of(&object)),
@@ -202,7 +204,7 @@ impl Crew {
         self.office.metrics.forget(key);
     }
 
-    fn ended(&mut self, ended: Result<PipelineKey, tokio::task::JoinError>) {
+    fn ended(ended: &Result<PipelineKey, tokio::task::JoinError>) {
         match ended {
             Ok(key) => tracing::info!(namespace = key.namespace, pipeline = key.name, "no longer kept"),
             Err(error) if error.is_cancelled() => {}

@@ -1,5 +1,6 @@
 //! The task that keeps one Pipeline.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -125,8 +126,8 @@ impl Keeper {
             };
             tokio::select! {
                 () = wake => {}
-                changed = self.objects.changed() => {
-                    if changed.is_err() {
+                newer = self.objects.changed() => {
+                    if newer.is_err() {
                         break;
                     }
                     self.retry_at = Instant::now();
@@ -229,7 +230,7 @@ impl Keeper {
         let office = &self.office;
         let deployments = Deployments::new(office.client.clone(), Arc::clone(&office.children), shape)
             .map_err(|error| format!("no HTTP client can be made: {error}"))?;
-        let stages = Arc::new(Stages::Deployments(deployments));
+        let stages = Arc::new(Stages::Deployments(Box::new(deployments)));
         let reconciler = Reconciler::new(wanted, generation, Arc::clone(&office.access), stages);
         let mut reconciler = reconciler.map_err(|error| error.to_string())?;
         reconciler.said_before(self.writer.written().cloned());
@@ -371,7 +372,7 @@ impl Keeper {
         if let (None, Ok(pipeline)) = (&self.reconciler, object::read(object)) {
             // Its ConfigMaps may be gone before it; nothing that is taken away depends on what is in them.
             let names = object::config_map_names(&pipeline.spec);
-            let maps = names.into_iter().map(|name| (name.to_owned(), Default::default())).collect();
+            let maps = names.into_iter().map(|name| (name.to_owned(), BTreeMap::default())).collect();
             if let Ok(wanted) = desired(&pipeline, &maps, &self.settings()) {
                 // One that was refused has nothing outside.
                 let _ = self.take_up(object, wanted, object.metadata.generation.unwrap_or_default());
@@ -421,7 +422,7 @@ async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool
 async fn children_changed(changes: &mut broadcast::Receiver<PipelineKey>, key: &PipelineKey) -> bool {
     loop {
         match changes.recv().await {
-            Ok(changed) if changed == *key => return true,
+            Ok(of) if of == *key => return true,
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(_)) => return true,
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

@@ -12,7 +12,9 @@ fn chart() -> String {
 fn rendered(cluster: &Cluster, values: &[&str]) -> Vec<Value> {
     let chart = chart();
     let mut arguments = vec!["template", "acequia", &chart, "--kube-version", "1.34.0"];
-    values.iter().for_each(|value| arguments.extend(["--set", value]));
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
     let text = cluster.helm(&arguments).expect("the chart renders");
     let documents = text
         .split("\n---")

@@ -10,7 +10,7 @@ use acequia_tests::shop::{Shop, TABLES};
 use acequia_tests::wait::until;
 
 const READY_DEADLINE: Duration = Duration::from_secs(240);
-const RECOVERY_DEADLINE: Duration = Duration::from_secs(120);
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(180);
 const ROUNDS: usize = 3;
 
 /// What there must be at least when something had to move after each of the kills: rows of each table, streamed changes
@@ -72,15 +72,21 @@ fn instashop_runs_on_a_cluster_whatever_is_killed_and_leaves_nothing_when_it_goe
 
     for round in 1..=ROUNDS {
         for stages in [vec!["generator-shop"], vec!["sink-dwh", "sink-events"]] {
-            stages.iter().for_each(|stage| kill_stage(&cluster, &pipeline, stage));
+            for stage in &stages {
+                kill_stage(&cluster, &pipeline, stage);
+            }
             wait_for_work(&shop, &mut warehouse, &format!("round {round}, {} killed", stages.join(", ")));
         }
-        AGGREGATIONS.iter().for_each(|name| kill_stage(&cluster, &pipeline, &format!("aggregation-{name}")));
-        wait_for_work(&shop, &mut warehouse, &format!("round {round}, all aggregations killed"));
-        for server in ["connect", "kafka"] {
-            cluster.kill_pods(&format!("app.kubernetes.io/name={server}"));
-            wait_for_work(&shop, &mut warehouse, &format!("round {round}, {server} killed"));
+        for name in AGGREGATIONS {
+            kill_stage(&cluster, &pipeline, &format!("aggregation-{name}"));
         }
+        wait_for_work(&shop, &mut warehouse, &format!("round {round}, all aggregations killed"));
+        cluster.kill_pods("app.kubernetes.io/name=connect");
+        wait_for_work(&shop, &mut warehouse, &format!("round {round}, connect killed"));
+        // Asked to go, as by a roll of the servers: a pod of a StatefulSet that is deleted by force has its successor before
+        // it has ended, and two brokers on one volume leave transactions that never end.
+        cluster.kubectl(&["delete", "pod", "kafka-0", "--wait=false"]);
+        wait_for_work(&shop, &mut warehouse, &format!("round {round}, kafka restarted"));
         shop.correct();
         shop.acequia.kill();
         // Also without an operator everything runs on.

@@ -3,6 +3,8 @@
 //! `tests/layers` brings up the cluster, the servers and the operator, sets `ACEQUIA_TEST_CLUSTER`, and turns the feature
 //! `cluster` on.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod canary;
 mod chart;
 mod deletions;

@@ -80,7 +80,7 @@ impl Small {
         Database::open(&self.stack, &source).run(&format!(
             "INSERT INTO orders SELECT m + n, '{item}' FROM generate_series(1, 10) n, (SELECT max(id) m FROM orders) o"
         ));
-        let mut there = Database::open(&self.stack, &warehouse);
+        let mut there = Database::open_as_superuser_of(&self.stack, &warehouse);
         let sql = format!("SELECT count(*) FROM orders WHERE item = '{item}'");
         let what = format!("orders of {item} arrive in the warehouse of {}", self.name);
         until(&what, READY_DEADLINE, || there.number(&sql), |rows| *rows == 10);
