@@ -22,6 +22,8 @@ const KAFKA_MAX: usize = 249;
 const TOPIC_PREFIX_MAX: usize = KAFKA_MAX - HEARTBEAT_PREFIX.len() - 1;
 /// PostgreSQL cuts identifiers silently after 63 bytes.
 const POSTGRES_MAX: usize = 63;
+/// A pod's name ends in up to 17 more characters, and is cut after 63.
+const DEPLOYMENT_MAX: usize = 46;
 /// Hexadecimal digits of a hash in a name: 64 bits.
 const HASH_DIGITS: usize = 16;
 
@@ -56,6 +58,10 @@ pub enum StageKind {
 }
 
 impl StageKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Generator, Self::Source, Self::Transform, Self::Sink, Self::Aggregation, Self::Gateway];
+
     /// The word in ids.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -171,6 +177,22 @@ impl PipelineId {
         }
     }
 
+    /// The Deployment of a stage, and how the names of its other Kubernetes objects begin: `<pipeline>-<stage id>`. It
+    /// is hashed where another Pipeline of the namespace could have a stage of that name.
+    pub fn deployment(&self, stage: &StageId) -> String {
+        let joined = format!("{}-{stage}", self.name);
+        let kinds = StageKind::ALL.map(|kind| format!("-{kind}-"));
+        // Two may share a dash.
+        let begins = |at: usize| kinds.iter().any(|kind| joined[at..].starts_with(kind.as_str()));
+        let readings = joined.char_indices().filter(|(at, _)| begins(*at)).count();
+        if readings == 1 && joined.len() <= DEPLOYMENT_MAX && !joined.contains("--") {
+            return joined;
+        }
+        let room = DEPLOYMENT_MAX - HASH_DIGITS - 2;
+        let readable: String = joined.chars().take(room).collect();
+        format!("{}--{}", readable.trim_end_matches('-'), hash(&[&self.name, stage.as_str()]))
+    }
+
     /// The connector of a source: `acequia.<namespace>.<pipeline>.source-<name>`.
     pub fn connector(&self, source: &str) -> ConnectorName {
         ConnectorName(self.topic_prefix(source))
@@ -277,6 +299,18 @@ mod tests {
         assert_eq!(names.rows_topic, "acequia.rows.default.shop.aggregation-sales.0123456789");
         assert_eq!(names.late_topic, "acequia.late.default.shop.aggregation-sales");
         assert_eq!(names.dead_letter_topic, "acequia.dead-letters.default.shop.aggregation-sales");
+    }
+
+    #[test]
+    fn a_deployment_can_be_read_and_never_belongs_to_two_pipelines() {
+        let sink = |name: &str| StageId::new(StageKind::Sink, name);
+        assert_eq!(pipeline("n", "shop").deployment(&sink("dwh")), "shop-sink-dwh");
+        let (one, other) =
+            (pipeline("n", "a-sink").deployment(&sink("b")), pipeline("n", "a").deployment(&sink("sink-b")));
+        assert!(one.starts_with("a-sink-sink-b--") && other.starts_with("a-sink-sink-b--"), "{one} {other}");
+        assert_ne!(one, other);
+        let long = pipeline("n", &"p".repeat(40)).deployment(&sink(&"s".repeat(40)));
+        assert!(long.len() <= DEPLOYMENT_MAX, "{long}");
     }
 
     #[test]

@@ -5,6 +5,9 @@
 use serde_json::Value;
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines.acequia.dev.yaml");
+/// A chart can't refer to files outside of it.
+const IN_THE_CHART: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/acequia/files/pipelines.acequia.dev.yaml");
 
 #[test]
 fn the_committed_definition_is_what_the_types_say() {
@@ -14,6 +17,10 @@ fn the_committed_definition_is_what_the_types_say() {
     }
     let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
     assert!(committed == generated, "crds/pipelines.acequia.dev.yaml differs from the types: run `make crd`");
+    let in_the_chart = std::fs::read_to_string(IN_THE_CHART).unwrap();
+    assert!(in_the_chart == generated, "the chart's CRD differs from the types: run `make crd`");
+    let line = "\nmetadata: {name: pipelines.acequia.dev}\n";
+    assert!(generated.contains(line), "the chart's template adds its annotation to this line");
 }
 
 #[test]

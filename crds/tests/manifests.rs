@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use acequia_crds::lint::not_available;
+use acequia_crds::lint::{Place, not_available};
 use acequia_crds::manifest::{self, Document};
 use acequia_crds::pipeline::Pipeline;
 use acequia_crds::problem::render;
@@ -67,7 +67,7 @@ fn what_is_written_out_reads_back_the_same() {
 fn what_this_version_lacks_is_named_in_each_of_them() {
     let paths = |name: &str| -> Vec<String> {
         let (name, text) = manifests().into_iter().find(|(other, _)| other == name).unwrap();
-        let problems = not_available(&pipeline(&name, &text).spec);
+        let problems = not_available(&pipeline(&name, &text).spec, Place::Machine);
         assert!(problems.iter().all(|problem| problem.message.ends_with("not available in this version")));
         problems.into_iter().map(|problem| problem.path).collect()
     };
@@ -100,11 +100,26 @@ fn what_a_mirror_would_ignore_is_named() {
              columns: [{{name: id, type: bigint}}, {{name: n, type: text, value: event.m, optional: true}}]}}}}]}}}}"
         );
         let spec = serde_yaml::from_str::<Pipeline>(&text).unwrap().spec;
-        not_available(&spec).into_iter().map(|problem| problem.path).collect()
+        not_available(&spec, Place::Machine).into_iter().map(|problem| problem.path).collect()
     };
     assert_eq!(paths("captured"), ["spec.sinks[0].postgres.columns"]);
     let of_column = ["value", "optional"].map(|field| format!("spec.sinks[0].postgres.columns[1].{field}"));
     assert_eq!(paths("other"), of_column);
+}
+
+#[test]
+fn how_pods_are_can_be_said_where_there_are_pods() {
+    let text = "{apiVersion: acequia.dev/v1alpha1, kind: Pipeline, metadata: {name: p}, spec: {kafka: {bootstrapServers: 'k:1'}, \
+                workers: {image: i, resources: {cpu: 1}, nodeSelector: {a: b}, tolerations: [{key: k}], replicas: {min: 1, max: 2}}}}";
+    let spec = serde_yaml::from_str::<Pipeline>(text).unwrap().spec;
+    let paths = |place| -> Vec<String> {
+        not_available(&spec, place).into_iter().map(|problem| problem.path).collect()
+    };
+    let of_pods = ["image", "resources", "nodeSelector", "tolerations"];
+    let mut all = of_pods.map(|field| format!("spec.workers.{field}")).to_vec();
+    all.push("spec.workers.replicas".to_owned());
+    assert_eq!(paths(Place::Machine), all);
+    assert_eq!(paths(Place::Cluster), ["spec.workers.replicas"]);
 }
 
 #[test]
@@ -115,7 +130,7 @@ fn what_an_aggregation_can_not_do_yet_is_named() {
              aggregations: [{{name: a, from: [t], {aggregation}}}]}}}}"
         );
         let spec = serde_yaml::from_str::<Pipeline>(&text).unwrap().spec;
-        not_available(&spec).into_iter().map(|problem| problem.path).collect()
+        not_available(&spec, Place::Machine).into_iter().map(|problem| problem.path).collect()
     };
     let window = "window: {tumbling: 30s}";
     let (count, topic) = ("measures: [{name: n, count: {}}]", "to: [{topic: o}]");
@@ -151,7 +166,7 @@ fn every_example_has_no_problem_and_asks_for_nothing_this_version_lacks() {
         let path = folder.unwrap().path().join("pipeline.yaml");
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         let name = path.display().to_string();
-        let missing = not_available(&pipeline(&name, &text).spec);
+        let missing = not_available(&pipeline(&name, &text).spec, Place::Machine);
         assert!(missing.is_empty(), "{}", render(&missing, &name));
         seen += 1;
     }

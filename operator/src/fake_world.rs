@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_crds::names::{ConnectorName, PipelineId, StageId, StageKind};
 use acequia_crds::pipeline::kafka::Kafka;
+use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::stage::{GeneratorWork, StageConfig, Work};
 use acequia_crds::stage_report::{StageReport, StageState};
 
@@ -94,6 +95,7 @@ pub(crate) fn stage(kind: StageKind, name: &str) -> (StageId, DesiredStage) {
         text: String::new(),
         hash: "v1".into(),
         replicas: 1,
+        workers: Workers::default(),
         role: if kind == StageKind::Sink { Role::Consumer } else { Role::Producer },
         secrets: BTreeSet::new(),
         reads: if kind == StageKind::Sink { vec![reads] } else { Vec::new() },
@@ -238,7 +240,7 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
             let replicas = (0..stage.replicas).map(|_| one.clone()).collect();
             world.stages.insert(
                 id.clone(),
-                ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas },
+                ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas, fault: None },
             );
             for reads in &stage.reads {
                 world
@@ -287,6 +289,7 @@ pub(crate) fn replica() -> ObservedReplica {
         state: ReplicaState::Running,
         config_hash: "v1".into(),
         pid: Some(1),
+        pod: None,
         address: None,
         restarts: 0,
         last_exit: None,

@@ -148,35 +148,55 @@ pub fn documents(texts: &Texts) -> Result<Vec<(&Path, Document)>, Error> {
 /// The one Pipeline in the texts, and what shall be.
 pub fn load(texts: &Texts, settings: &Settings) -> Result<Manifest, Error> {
     let documents = documents(texts)?;
+    let (file, document) = the_one(texts, &documents)?;
+    let pipeline = valid(file, document)?;
+    let namespace = document.namespace.as_deref().unwrap_or(&settings.namespace);
+    let config_maps = config_maps(&documents, namespace, settings);
+    let desired =
+        desired(&pipeline, &config_maps, settings).map_err(|problems| invalid(file, document, problems))?;
+    Ok(Manifest { pipeline, desired })
+}
+
+/// The one Pipeline in the texts.
+pub fn pipeline(texts: &Texts) -> Result<Pipeline, Error> {
+    let documents = documents(texts)?;
+    let (file, document) = the_one(texts, &documents)?;
+    valid(file, document)
+}
+
+fn the_one<'a>(
+    texts: &Texts,
+    documents: &'a [(&'a Path, Document)],
+) -> Result<(&'a Path, &'a Document), Error> {
     let pipelines: Vec<_> =
         documents.iter().filter(|(_, document)| document.subject == Subject::Pipeline).collect();
-    let (file, document) = match pipelines.as_slice() {
-        [one] => one,
+    match pipelines.as_slice() {
+        [(file, document)] => Ok((file, document)),
         [] => {
             let paths = texts.files.iter().map(|(path, _)| path.clone()).collect();
-            return Err(Error::NoPipeline { paths });
+            Err(Error::NoPipeline { paths })
         }
         several => {
             let name =
                 |(file, document): &&(&Path, Document)| format!("{} ({})", document.name, file.display());
-            return Err(Error::SeveralPipelines { names: several.iter().map(name).collect() });
+            Err(Error::SeveralPipelines { names: several.iter().map(name).collect() })
         }
-    };
-    let invalid = |mut problems: Vec<Problem>| {
-        document.locate(&mut problems);
-        let mut faults = Faults::default();
-        faults.add(file, problems);
-        Error::Invalid(faults)
-    };
+    }
+}
+
+fn valid(file: &Path, document: &Document) -> Result<Pipeline, Error> {
     let (pipeline, problems) = document.pipeline();
-    let pipeline = match pipeline {
-        Some(pipeline) if problems.is_empty() => pipeline,
-        _ => return Err(invalid(problems)),
-    };
-    let namespace = document.namespace.as_deref().unwrap_or(&settings.namespace);
-    let config_maps = config_maps(&documents, namespace, settings);
-    let desired = desired(&pipeline, &config_maps, settings).map_err(invalid)?;
-    Ok(Manifest { pipeline, desired })
+    match pipeline {
+        Some(pipeline) if problems.is_empty() => Ok(pipeline),
+        _ => Err(invalid(file, document, problems)),
+    }
+}
+
+fn invalid(file: &Path, document: &Document, mut problems: Vec<Problem>) -> Error {
+    document.locate(&mut problems);
+    let mut faults = Faults::default();
+    faults.add(file, problems);
+    Error::Invalid(faults)
 }
 
 /// ConfigMaps of the Pipeline's namespace.

@@ -1,4 +1,4 @@
-//! `acequia run`, run by a test.
+//! A Pipeline that is kept by `acequia run`, or by the operator in a cluster; a test sees no difference.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cluster::{self, Cluster};
 use crate::process::{Process, binary};
 use crate::stack::Stack;
 use crate::wait;
@@ -17,7 +18,16 @@ use crate::wait;
 pub struct Acequia {
     stack: Stack,
     folder: PathBuf,
-    process: Option<Process>,
+    keeper: Keeper,
+}
+
+/// Who keeps the Pipeline.
+#[derive(Debug)]
+enum Keeper {
+    /// `acequia run`, while it is at work.
+    Run(Option<Process>),
+    /// The operator in the cluster.
+    Operator(Cluster),
 }
 
 /// What `acequia status` prints, as far as tests look at it.
@@ -90,12 +100,24 @@ impl Acequia {
     /// # Panics
     /// When they can't be written.
     pub fn new(stack: &Stack, manifests: &[(&str, String)]) -> Self {
+        Self::kept_by(Keeper::Run(None), stack, manifests)
+    }
+
+    /// The same in a cluster.
+    ///
+    /// # Panics
+    /// When they can't be written.
+    pub fn in_cluster(cluster: &Cluster, stack: &Stack, manifests: &[(&str, String)]) -> Self {
+        Self::kept_by(Keeper::Operator(cluster.clone()), stack, manifests)
+    }
+
+    fn kept_by(keeper: Keeper, stack: &Stack, manifests: &[(&str, String)]) -> Self {
         let folder = tempfile::Builder::new().prefix("acequia-test-").tempdir().expect("a folder").keep();
         std::fs::create_dir(folder.join("manifests")).expect("a folder for manifests");
         for (name, text) in manifests {
             std::fs::write(folder.join("manifests").join(name), text).expect("the manifest is written");
         }
-        Self { stack: stack.clone(), folder, process: None }
+        Self { stack: stack.clone(), folder, keeper }
     }
 
     /// Where everything of it is: `manifests`, `state`, `run.log`.
@@ -103,17 +125,64 @@ impl Acequia {
         &self.folder
     }
 
-    /// Starts `acequia run`.
+    /// Starts `acequia run`, or applies the manifests.
     ///
     /// # Panics
-    /// When it can't be started.
+    /// When it can't be started, or the API server refuses.
     pub fn start(&mut self) {
-        self.process = Some(Process::start(&mut self.command("run"), &self.folder.join("run.log")));
+        match &self.keeper {
+            Keeper::Run(_) => {
+                let process = Process::start(&mut self.command("run"), &self.folder.join("run.log"));
+                self.keeper = Keeper::Run(Some(process));
+            }
+            Keeper::Operator(cluster) => {
+                let manifests = self.folder.join("manifests");
+                cluster.apply(&cluster::grants(&manifests)).expect("the grants are applied");
+                cluster.kubectl(&["apply", "-f", &manifests.display().to_string()]);
+            }
+        }
     }
 
-    /// Kills `acequia run` as `kill -9` does. Its workers are left to themselves.
+    /// Kills `acequia run`, or the operator's pod, as `kill -9` does. The workers are left to themselves.
+    ///
+    /// # Panics
+    /// When no run is at work.
     pub fn kill(&mut self) {
-        self.process.take().expect("a run is at work").kill();
+        match &mut self.keeper {
+            Keeper::Run(process) => process.take().expect("a run is at work").kill(),
+            Keeper::Operator(cluster) => cluster.kill_pods("app.kubernetes.io/component=operator"),
+        }
+    }
+
+    /// The processes of a stage: process ids, or names of pods.
+    pub fn processes(&self, stage: &str) -> Vec<String> {
+        match &self.keeper {
+            Keeper::Run(_) => {
+                let status = self.status().unwrap_or_default();
+                let pids = status.stage(stage).map(|stage| stage.pids.clone()).unwrap_or_default();
+                pids.iter().map(ToString::to_string).collect()
+            }
+            Keeper::Operator(cluster) => cluster.pods(&self.pipeline(), stage),
+        }
+    }
+
+    /// Whether one of these processes is still there.
+    pub fn is_any_alive(&self, processes: &[String]) -> bool {
+        processes.iter().any(|process| match &self.keeper {
+            Keeper::Run(_) => process.parse().is_ok_and(is_alive),
+            Keeper::Operator(cluster) => cluster.get("pods", process).is_some(),
+        })
+    }
+
+    /// Name of the Pipeline in `pipeline.yaml`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn pipeline(&self) -> String {
+        let text =
+            std::fs::read_to_string(self.folder.join("manifests/pipeline.yaml")).expect("the manifest");
+        let pipeline: Value = serde_yaml::from_str(&text).expect("the manifest is YAML");
+        pipeline["metadata"]["name"].as_str().expect("a name").to_owned()
     }
 
     /// Asks `acequia run` to stop, waits, and checks that it ended well and took its workers along.
@@ -121,21 +190,29 @@ impl Acequia {
     /// # Panics
     /// When it didn't.
     pub fn stop(&mut self) {
+        let Keeper::Run(process) = &mut self.keeper else { return };
+        let process = process.take();
         let workers: Vec<u32> = self
             .status()
             .map(|status| status.stages.into_iter().flat_map(|stage| stage.pids).collect())
             .unwrap_or_default();
-        let ended = self.process.take().expect("a run is at work").stop();
+        let ended = process.expect("a run is at work").stop();
         assert!(ended.success(), "acequia run ended with {ended}; see {}", self.folder.display());
         let left: Vec<_> = workers.into_iter().filter(|pid| is_alive(*pid)).collect();
         assert_eq!(left, Vec::<u32>::new(), "workers that outlived their run");
     }
 
-    /// Runs `acequia delete` to its end.
+    /// Runs `acequia delete` to its end, or deletes the object and waits until it is gone.
     ///
     /// # Panics
     /// When it fails.
     pub fn delete(&self) {
+        if let Keeper::Operator(cluster) = &self.keeper {
+            let manifests = self.folder.join("manifests");
+            cluster.kubectl(&["delete", "pipeline", &self.pipeline(), "--timeout=60s"]);
+            cluster.kubectl(&["delete", "-f", &manifests.display().to_string(), "--ignore-not-found"]);
+            return;
+        }
         let output = self.command("delete").output().expect("acequia delete runs");
         assert!(
             output.status.success(),
@@ -161,23 +238,44 @@ impl Acequia {
         (output.status.code(), String::from_utf8_lossy(&printed).into_owned())
     }
 
-    /// Changes the Pipeline in `pipeline.yaml`, as an editor would that replaces the file.
+    /// Changes the Pipeline in `pipeline.yaml`, as an editor would that replaces the file, and applies it.
+    ///
+    /// # Panics
+    /// When it can't be read or written, or the API server refuses.
+    pub fn edit(&self, change: impl FnOnce(&mut Value)) {
+        self.edit_file(change);
+        if let Keeper::Operator(cluster) = &self.keeper {
+            let file = self.folder.join("manifests/pipeline.yaml");
+            cluster.kubectl(&["apply", "-f", &file.display().to_string()]);
+        }
+    }
+
+    /// The same, not applied yet.
     ///
     /// # Panics
     /// When it can't be read or written.
-    pub fn edit(&self, change: impl FnOnce(&mut Value)) {
+    pub fn edit_file(&self, change: impl FnOnce(&mut Value)) {
         edit(&self.folder.join("manifests/pipeline.yaml"), change);
     }
 
     /// What `acequia status` would print; none before the first report.
     pub fn status(&self) -> Option<Status> {
+        if let Keeper::Operator(cluster) = &self.keeper {
+            return cluster.status(&self.pipeline());
+        }
         let text = std::fs::read_to_string(self.folder.join("state/status.json")).ok()?;
         serde_json::from_str(&text).ok()
     }
 
     /// Waits until the run that is at work now says what is wanted.
     pub fn wait(&mut self, what: &str, deadline: Duration, is_wanted: impl Fn(&Status) -> bool) -> Status {
-        let process = self.process.as_mut().expect("a run is at work");
+        let reached = |status: &Option<Status>| status.as_ref().is_some_and(&is_wanted);
+        let process = match &mut self.keeper {
+            Keeper::Run(process) => process.as_mut().expect("a run is at work"),
+            Keeper::Operator(_) => {
+                return wait::until(what, deadline, || self.status(), reached).unwrap_or_default();
+            }
+        };
         let file = self.folder.join("state/status.json");
         let look = || {
             assert_eq!(process.ended(), None, "acequia run ended; see its log in {}", self.folder.display());
@@ -185,7 +283,6 @@ impl Acequia {
             // What an earlier run left says nothing.
             (status.pid == process.id()).then_some(status)
         };
-        let reached = |status: &Option<Status>| status.as_ref().is_some_and(&is_wanted);
         wait::until(what, deadline, look, reached).unwrap_or_default()
     }
 

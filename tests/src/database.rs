@@ -33,7 +33,15 @@ impl Database {
     /// # Panics
     /// When it can't.
     pub fn open_as_superuser(stack: &Stack) -> Self {
-        let store = stack.store("postgres");
+        Self::open_as_superuser_of(stack, "postgres")
+    }
+
+    /// The same, to a database, whoever owns what is in it.
+    ///
+    /// # Panics
+    /// When it can't.
+    pub fn open_as_superuser_of(stack: &Stack, database: &str) -> Self {
+        let store = stack.store(database);
         let lines = std::fs::read_to_string(stack.pgpass()).expect("the stack's pgpass");
         let password = lines.lines().find_map(|line| line.split_once(":postgres:")).expect("a superuser").1;
         Self::connect(&store.host, store.port, &store.database, "postgres", password)

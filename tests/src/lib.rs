@@ -17,6 +17,7 @@ pub mod aggregation;
 pub mod bench;
 pub mod census;
 pub mod check;
+pub mod cluster;
 pub mod database;
 pub mod journal;
 pub mod leak;

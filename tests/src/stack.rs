@@ -45,6 +45,14 @@ impl Stack {
     pub fn brought_up() -> Self {
         let folder = std::env::var_os("ACEQUIA_STACK_DIR")
             .map_or_else(|| std::env::temp_dir().join("acequia-stack"), PathBuf::from);
+        Self::in_folder(folder)
+    }
+
+    /// The servers that a folder describes: `addresses.yaml`, `pgpass`, `secrets`.
+    ///
+    /// # Panics
+    /// When it doesn't.
+    pub fn in_folder(folder: PathBuf) -> Self {
         let addresses =
             std::fs::read_to_string(folder.join("addresses.yaml")).expect("addresses.yaml of the stack");
         let addresses = serde_yaml::from_str(&addresses).expect("addresses.yaml of the stack");

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod consumer;
 pub mod crash;
 pub mod expression;
+pub mod memory;
 pub mod postgres;
 pub mod producer;
 pub mod record;

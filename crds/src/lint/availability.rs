@@ -10,9 +10,18 @@ use crate::pipeline::store::StoreKind;
 use crate::pipeline::workers::Workers;
 use crate::problem::{Problem, Spot};
 
-/// Every field that asks for what this version does not have.
-pub fn not_available(spec: &PipelineSpec) -> Vec<Problem> {
-    let mut missing = Missing(Vec::new());
+/// What runs the stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Child processes of `acequia run`: nothing that says how pods are can be carried out.
+    Machine,
+    /// Deployments.
+    Cluster,
+}
+
+/// Every field that asks for what this version does not have there.
+pub fn not_available(spec: &PipelineSpec, place: Place) -> Vec<Problem> {
+    let mut missing = Missing { problems: Vec::new(), place };
     stores(spec, &mut missing);
     generators(spec, &mut missing);
     sources(spec, &mut missing);
@@ -33,15 +42,18 @@ pub fn not_available(spec: &PipelineSpec) -> Vec<Problem> {
     if let Some(workers) = &spec.workers {
         self::workers(workers, "spec.workers", &mut missing);
     }
-    missing.0
+    missing.problems
 }
 
-struct Missing(Vec<Problem>);
+struct Missing {
+    problems: Vec<Problem>,
+    place: Place,
+}
 
 impl Missing {
     fn field(&mut self, path: String, what: &str) {
         let problem = Problem::new(path, format!("{what} is not available in this version"), "remove it");
-        self.0.push(problem.at(Spot::Key));
+        self.problems.push(problem.at(Spot::Key));
     }
 }
 
@@ -190,8 +202,10 @@ fn workers(workers: &Workers, path: &str, missing: &mut Missing) {
         ("nodeSelector", !workers.node_selector.is_empty()),
         ("tolerations", !workers.tolerations.is_empty()),
     ];
-    for (field, _) in cluster.iter().filter(|(_, there)| *there) {
-        missing.field(format!("{path}.{field}"), &format!("`{field}`, which is for clusters,"));
+    if missing.place == Place::Machine {
+        for (field, _) in cluster.iter().filter(|(_, there)| *there) {
+            missing.field(format!("{path}.{field}"), &format!("`{field}`, which is for clusters,"));
+        }
     }
     if let Some(replicas) = &workers.replicas {
         if replicas.min != replicas.max {

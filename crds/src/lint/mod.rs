@@ -18,7 +18,7 @@ mod transforms;
 
 use std::collections::BTreeSet;
 
-pub use availability::not_available;
+pub use availability::{Place, not_available};
 
 use crate::duration::Duration;
 use crate::manifest::{nearest, quoted};

@@ -1,6 +1,7 @@
 //! The consumer itself.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,16 @@ use rdkafka::bindings as rd;
 
 use super::fetch::{Fetched, fetch};
 use super::position::Assigned;
+use super::rejoin::Rejoin;
 use super::sorting::{TopicNames, sort_in};
 use super::{ConsumerSettings, Fault, Position, Rebalance, Records, TopicPartition, fault};
 use crate::connection::Connection;
-use crate::error::{Result, code};
+use crate::error::{KafkaError, Result, code};
 use crate::native::partition_list::{Element, PartitionList};
 use crate::native::{Client, Kind, Queue, Rebalanced};
+
+/// How long a broker may take to answer a member that is outside of its group.
+const ANSWER_MS: i32 = 1_000;
 
 /// A member of a consumer group, owned by one thread. See the [module](super) for how partitions come and go.
 ///
@@ -31,6 +36,7 @@ pub struct BatchConsumer {
     pub(super) ends_looked_at: Instant,
     buffer: Vec<*mut rd::rd_kafka_message_t>,
     last_outage: Option<String>,
+    rejoin: Rejoin,
 }
 
 // SAFETY: the buffer's pointers are only there while `poll` runs; everything else may move between threads.
@@ -77,6 +83,7 @@ impl BatchConsumer {
             ends_looked_at: Instant::now(),
             buffer: Vec::new(),
             last_outage: None,
+            rejoin: Rejoin::default(),
         })
     }
 
@@ -100,9 +107,42 @@ impl BatchConsumer {
         faults.extend(fault::of_reports(&self.address, reports, fatal.as_ref(), &mut self.last_outage));
         let rebalance: Vec<_> = rebalanced.into_iter().map(|change| self.rebalance(change)).collect();
         self.unanswered |= !rebalance.is_empty();
+        faults.extend(self.stays_outside(&rebalance).map(Fault::Other));
         let records = Records::new(batches.into_iter().filter_map(|batch| self.accept(batch)).collect());
         let ends = self.ends(records.is_empty());
         Polled { rebalance, records, ends, faults }
+    }
+
+    /// Why this client is to be replaced by another one, if it is.
+    fn stays_outside(&mut self, changes: &[Rebalance]) -> Option<KafkaError> {
+        let now = Instant::now();
+        for change in changes {
+            self.rejoin.note(change, now);
+        }
+        if !self.rejoin.is_to_ask(now) || !self.rejoin.told(self.answers(), now) {
+            return None;
+        }
+        Some(KafkaError::Fatal {
+            call: "join the group again",
+            address: self.address.clone(),
+            reason: "brokers answer, and the client stays outside of its group; another one is started"
+                .to_owned(),
+        })
+    }
+
+    /// Whether a broker answers.
+    fn answers(&self) -> bool {
+        let mut metadata = ptr::null();
+        // SAFETY: the client is alive; on success the metadata is ours, and is freed once.
+        unsafe {
+            let code =
+                rd::rd_kafka_metadata(self.client.as_ptr(), 0, ptr::null_mut(), &raw mut metadata, ANSWER_MS);
+            if code as i32 != code::NONE {
+                return false;
+            }
+            rd::rd_kafka_metadata_destroy(metadata);
+        }
+        true
     }
 
     /// Starts to read partitions at absolute offsets: the answer to [`Rebalance::Assigned`], to be given once, with

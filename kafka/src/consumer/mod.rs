@@ -22,6 +22,7 @@ mod fetch;
 mod log_reader;
 mod position;
 mod records;
+mod rejoin;
 mod settings;
 mod sorting;
 

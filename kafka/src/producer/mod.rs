@@ -15,6 +15,9 @@ use crate::connection::Connection;
 use crate::error::{Call, KafkaError, Result, code};
 use deliveries::Deliveries;
 
+/// How long delivery reports are waited for at once.
+const REPORT_PAUSE: Duration = Duration::from_micros(500);
+
 /// Settings of a [`Producer`]. [`ProducerSettings::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerSettings {
@@ -83,7 +86,7 @@ impl ProducerSettings {
     }
 }
 
-/// A producer, owned by one thread.
+/// A producer, used by one thread at a time.
 pub struct Producer {
     native: BaseProducer<Deliveries>,
     address: String,
@@ -182,9 +185,19 @@ impl Producer {
             if started.elapsed() >= deadline {
                 return Err(self.timed_out(call, deadline));
             }
-            self.native.poll(Duration::from_millis(1));
+            self.take_reports();
         }
         Ok(())
+    }
+
+    /// Takes delivery reports; a short pause where there is none. A poll of the library with a timeout of a millisecond
+    /// would spin for all of it, since it waits for what is left of it in whole milliseconds.
+    fn take_reports(&self) {
+        let before = self.native.in_flight_count();
+        self.native.poll(Duration::ZERO);
+        if self.native.in_flight_count() >= before {
+            std::thread::sleep(REPORT_PAUSE);
+        }
     }
 
     /// A fenced producer is told from other ends by the error that came first.

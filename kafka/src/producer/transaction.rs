@@ -125,7 +125,7 @@ impl Producer {
             let aborted = self.native.abort_transaction(left.min(ABORT_SLICE));
             // What couldn't be delivered went with the transaction.
             while self.native.in_flight_count() > 0 && started.elapsed() < deadline {
-                self.native.poll(Duration::from_millis(1));
+                self.take_reports();
             }
             self.take_undelivered();
             match &aborted {

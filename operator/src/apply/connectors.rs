@@ -11,7 +11,6 @@ use crate::desired::store_secrets;
 use crate::model::desired::{DeletionPolicy, Job, Role};
 use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState, Claimed, ConnectorClaim};
 use crate::model::plan::Change;
-use crate::observe::connect::CALL_DEADLINE;
 
 /// How long a connector may take to let its tasks go.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -26,7 +25,7 @@ pub(super) async fn carry_out(tools: &Tools, change: Change) -> Result<(), Error
     match change {
         Change::PutConnector { name, url, config, claim, stopped, .. } => {
             tools.cluster.record(vec![(key(tools, &name), Some(claim))]).await?;
-            let client = client(tools, &url)?;
+            let client = tools.connect(&url)?;
             client.put_config(name.as_str(), &config).await?;
             if stopped {
                 client.stop(name.as_str()).await?;
@@ -34,11 +33,11 @@ pub(super) async fn carry_out(tools: &Tools, change: Change) -> Result<(), Error
             tracing::info!(connector = name.as_str(), "configured a connector");
         }
         Change::RestartConnector { name, url, attempt, .. } => {
-            client(tools, &url)?.restart_failed(name.as_str()).await?;
+            tools.connect(&url)?.restart_failed(name.as_str()).await?;
             tracing::info!(connector = name.as_str(), attempt, "restarted a failed connector");
         }
-        Change::StopConnector { name, url } => client(tools, &url)?.stop(name.as_str()).await?,
-        Change::ResumeConnector { name, url } => client(tools, &url)?.resume(name.as_str()).await?,
+        Change::StopConnector { name, url } => tools.connect(&url)?.stop(name.as_str()).await?,
+        Change::ResumeConnector { name, url } => tools.connect(&url)?.resume(name.as_str()).await?,
         Change::RemoveConnector { name, claim, since_ms } => remove(tools, &name, &claim, since_ms).await?,
         _ => {}
     }
@@ -55,7 +54,7 @@ async fn remove(
 ) -> Result<(), Error> {
     let deleting = Claim { since_ms, state: ClaimState::Deleting, of: Claimed::Connector(claim.clone()) };
     tools.cluster.record(vec![(key(tools, name), Some(deleting))]).await?;
-    let client = client(tools, &claim.url)?;
+    let client = tools.connect(&claim.url)?;
     if client.get(name.as_str()).await?.is_some() {
         if claim.deletion_policy == DeletionPolicy::Delete {
             patiently(|| client.stop(name.as_str())).await?;
@@ -66,7 +65,7 @@ async fn remove(
     }
     if let (DeletionPolicy::Delete, Some(release)) = (claim.deletion_policy, &claim.release) {
         let job = release_job(tools, name, release)?;
-        tools.supervisor.run_job(&job, RELEASE_DEADLINE).await?;
+        tools.stages.run_job(&job, RELEASE_DEADLINE).await?;
     }
     tools.cluster.record(vec![(key(tools, name), None)]).await?;
     tracing::info!(connector = name.as_str(), "removed a connector");
@@ -111,14 +110,6 @@ fn release_job(tools: &Tools, name: &ConnectorName, release: &SlotRelease) -> Re
     let text = serde_yaml::to_string(&config)
         .map_err(|error| Error::Job { name: job.clone(), reason: error.to_string() })?;
     Ok(Job { name: job, role: Role::SlotRelease, text, secrets: store_secrets(&release.store) })
-}
-
-/// The client of a Connect cluster; a connector that is being removed may be in one that the manifest no longer names.
-fn client(tools: &Tools, url: &str) -> Result<Client, connect::Error> {
-    match tools.connects.get(url) {
-        Some(client) => Ok(client.clone()),
-        None => Client::new(url, CALL_DEADLINE, None),
-    }
 }
 
 fn key(tools: &Tools, name: &ConnectorName) -> ClaimKey {

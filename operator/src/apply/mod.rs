@@ -12,11 +12,12 @@ use std::sync::Arc;
 use acequia_crds::names::{ConnectorName, PipelineId};
 use acequia_crds::pipeline::kafka::Kafka;
 
+use crate::access::{self, Access};
 use crate::cluster::Cluster;
 use crate::connect;
-use crate::model::desired::{Desired, DesiredStage};
+use crate::model::desired::Desired;
 use crate::model::plan::{Change, Lane};
-use crate::processes::{self, Supervisor};
+use crate::stages::{self, Stages};
 
 /// Why a lane couldn't be carried out to its end.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +28,12 @@ pub enum Error {
     /// Kafka Connect.
     #[error(transparent)]
     Connect(#[from] connect::Error),
-    /// Processes.
+    /// A server that may not be reached.
     #[error(transparent)]
-    Processes(#[from] processes::Error),
+    Access(#[from] access::Error),
+    /// Stages, or a job.
+    #[error(transparent)]
+    Stages(#[from] stages::Error),
     /// A topic has another ID than the one that was to be deleted.
     #[error("topic `{name}` is not deleted: it was deleted and created again by somebody else meanwhile")]
     AnotherTopic {
@@ -65,15 +69,36 @@ pub struct Tools {
     pub cluster: Arc<Cluster>,
     /// Kafka Connect clusters by URL.
     pub connects: BTreeMap<String, connect::Client>,
-    /// Runs short jobs.
-    pub supervisor: Arc<Supervisor>,
+    /// How others are reached.
+    pub access: Arc<Access>,
+    /// Runs stages, and short jobs.
+    pub stages: Arc<Stages>,
 }
 
-/// Carries out the changes of one lane that talks to a server, in order.
+impl Tools {
+    /// The client of a Connect cluster; a connector that is being removed may be in one that the manifest no longer
+    /// names.
+    ///
+    /// # Errors
+    /// It isn't allowed, or the address can't be one.
+    pub fn connect(&self, url: &str) -> Result<connect::Client, access::Error> {
+        match self.connects.get(url) {
+            Some(client) => Ok(client.clone()),
+            None => self.access.connect(url, &self.identity.namespace),
+        }
+    }
+}
+
+/// Carries out the changes of one lane, in order.
 ///
 /// # Errors
-/// The first change that failed; topics and connectors that don't depend on it are done all the same.
-pub async fn carry_out(tools: &Tools, lane: &Lane, changes: Vec<Change>) -> Result<(), Error> {
+/// The first change that failed; topics, connectors and stages that don't depend on it are done all the same.
+pub async fn carry_out(
+    tools: &Tools,
+    desired: &Desired,
+    lane: &Lane,
+    changes: Vec<Change>,
+) -> Result<(), Error> {
     match lane {
         Lane::Topics => topics::carry_out(tools, changes).await,
         Lane::Connector(_) => {
@@ -82,27 +107,6 @@ pub async fn carry_out(tools: &Tools, lane: &Lane, changes: Vec<Change>) -> Resu
             }
             Ok(())
         }
-        Lane::Stages => Ok(()),
+        Lane::Stages => Ok(tools.stages.carry_out(desired, &changes).await?),
     }
-}
-
-/// Gives the supervisor what shall run. Returns at once.
-///
-/// # Errors
-/// The first stage that couldn't be given; the others are.
-pub fn stages(supervisor: &Supervisor, desired: &Desired, changes: &[Change]) -> Result<(), Error> {
-    let mut failed = None;
-    for change in changes {
-        match change {
-            Change::StartStage { id, .. } | Change::ReplaceStage { id } | Change::ScaleStage { id, .. } => {
-                let stage: Option<&DesiredStage> = desired.stages.get(id);
-                if let Some(Err(error)) = stage.map(|stage| supervisor.set(id, stage)) {
-                    failed.get_or_insert(error);
-                }
-            }
-            Change::StopStage { id } => supervisor.remove(id),
-            _ => {}
-        }
-    }
-    failed.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod delete;
+mod grants;
 mod lint;
+mod operator;
 mod plan;
 mod run;
 mod stop;
@@ -9,6 +11,7 @@ mod stop;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use acequia_crds::lint::Place;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::debezium::SecretReferences;
@@ -48,6 +51,19 @@ enum Command {
     Lint(LintArgs),
     /// Prints the custom resource definition for Kubernetes.
     Crd,
+    /// Prints the `Role` and `RoleBinding` that Kafka Connect needs to read the Secrets of a Pipeline's connectors.
+    ///
+    /// Apply them beside the Pipeline: `acequia grants -f pipeline.yaml --namespace shop | kubectl apply -f -`.
+    Grants(GrantsArgs),
+    /// Keeps all Pipelines of a Kubernetes cluster. The chart starts it.
+    Operator(OperatorArgs),
+    /// Asks a running operator whether it is ready; `helm test` runs it.
+    ///
+    /// Exit code: 0 when it is, 1 otherwise.
+    Ready(ReadyArgs),
+    /// Takes the operator's finalizer off all Pipelines, so that they can be deleted without an operator. What they
+    /// have in Kafka, Connect and databases stays. The chart runs it before it is uninstalled.
+    Release(ReleaseArgs),
     /// Prints the last status of a run as JSON.
     ///
     /// Exit code: 0 when there is one, 1 otherwise.
@@ -135,6 +151,39 @@ struct StatusArgs {
     state: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct GrantsArgs {
+    #[command(flatten)]
+    files: Files,
+    /// The `ServiceAccount` of Kafka Connect: `name`, in the Pipeline's namespace, or `namespace/name`.
+    #[arg(long, default_value = "connect", value_name = "ACCOUNT")]
+    service_account: String,
+}
+
+#[derive(Debug, Args)]
+struct OperatorArgs {
+    /// YAML file with the operator's settings.
+    #[arg(long, default_value = "/etc/acequia/operator.yaml", value_name = "FILE")]
+    settings: PathBuf,
+    /// Where to serve /metrics, /healthz and /readyz.
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    listen: std::net::SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct ReadyArgs {
+    /// Where the operator serves /readyz.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    url: String,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseArgs {
+    /// Only the Pipelines of this namespace. Default: all.
+    #[arg(long)]
+    namespace: Option<String>,
+}
+
 /// Where a run keeps its files.
 #[derive(Clone, Debug, Args)]
 struct StateArgs {
@@ -180,6 +229,14 @@ enum Error {
     Processes(#[from] crate::processes::Error),
     #[error(transparent)]
     Connect(#[from] crate::connect::Error),
+    #[error(transparent)]
+    Access(#[from] crate::access::Error),
+    #[error(transparent)]
+    Settings(#[from] crate::controller::SettingsError),
+    #[error("the operator at {url} is not ready: {reason}")]
+    NotReady { url: String, reason: String },
+    #[error(transparent)]
+    Controller(#[from] crate::controller::Error),
     #[error("no status in {path}: no `acequia run` has used this state folder; say which with --state")]
     NoStatus { path: PathBuf },
     #[error("the runtime can't be started: {0}")]
@@ -189,6 +246,11 @@ enum Error {
 }
 
 impl Cli {
+    /// Whether its log is collected rather than looked at.
+    pub const fn is_read_by_programs(&self) -> bool {
+        matches!(self.command, Command::Operator(_) | Command::Release(_))
+    }
+
     /// Does what the command line asks for; says on stderr why it couldn't.
     pub fn carry_out(self) -> ExitCode {
         let done = match self.command {
@@ -196,6 +258,10 @@ impl Cli {
             Command::Plan(args) => block_on(plan::plan(args)),
             Command::Delete(args) => block_on(delete::delete(args)),
             Command::Lint(args) => lint::lint(&args),
+            Command::Grants(args) => grants::grants(&args),
+            Command::Operator(args) => block_on(operator::operator(args)),
+            Command::Ready(args) => block_on(operator::ready(args)),
+            Command::Release(args) => block_on(operator::release(args)),
             Command::Crd => {
                 say(&acequia_crds::crd::crd_yaml());
                 Ok(ExitCode::SUCCESS)
@@ -248,6 +314,7 @@ fn settings(namespace: &str, local: &Local) -> Result<Settings, Error> {
         namespace: namespace.to_owned(),
         addresses,
         secrets: SecretReferences::in_folder(&secrets_folder(local)?),
+        place: Place::Machine,
     })
 }
 

@@ -17,7 +17,7 @@ use crate::model::observed::Observed;
 use crate::model::ownership::{ClaimKind, Claimed};
 use crate::model::plan::{Change, Lane, Plan};
 use crate::observe;
-use crate::run::now_ms;
+use crate::reconcile::now_ms;
 use crate::run::screen::say;
 
 /// Something would change.

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use acequia_crds::lint::Place;
 use acequia_crds::names::{StageId, StageKind};
 use acequia_crds::pipeline::transform::Format;
 use acequia_crds::stage::{AggregationWork, Work};
@@ -58,6 +59,7 @@ fn load(text: &str) -> Manifest {
         namespace: "default".into(),
         addresses: Addresses::from_yaml(addresses).unwrap(),
         secrets: SecretReferences::in_folder(Path::new("/secrets")),
+        place: Place::Machine,
     };
     let texts = Texts::new(vec![(PathBuf::from("shop.yaml"), text.to_owned())]);
     manifest::load(&texts, &settings).unwrap_or_else(|error| panic!("{error}"))

@@ -12,7 +12,7 @@ use acequia_crds::problem::Problem;
 use acequia_crds::stage::{AggregationWork, Work};
 
 use super::Context;
-use super::stages::{Entry, Parts, kafka_secrets, replicas, secrets_of};
+use super::stages::{Entry, Parts, kafka_secrets, secrets_of, workers};
 use crate::model::desired::{DeletionPolicy, DesiredTopic, Hold, Reads, Role};
 
 /// Partitions of partial values and state where there are groups; without them everything is one group.
@@ -105,7 +105,7 @@ impl Resolved<'_> {
             name: &self.spec.name,
             work: Work::Aggregation(self.work(stores)),
             role: Role::Aggregator,
-            replicas: replicas(context, self.workers),
+            workers: workers(context, self.workers),
             secrets,
             reads: reads.into(),
         };

@@ -14,7 +14,7 @@ mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_crds::lint::{lint, not_available};
+use acequia_crds::lint::{Place, lint, not_available};
 use acequia_crds::names::PipelineId;
 use acequia_crds::pipeline::kafka::Kafka;
 use acequia_crds::pipeline::store::{Postgres, Store};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub addresses: Addresses,
     /// How connectors refer to secrets.
     pub secrets: SecretReferences,
+    /// What runs the stages.
+    pub place: Place,
 }
 
 /// ConfigMaps by name: key → text.
@@ -53,7 +55,7 @@ pub fn desired(
     settings: &Settings,
 ) -> Result<Desired, Vec<Problem>> {
     let mut problems = lint(&pipeline.spec);
-    problems.extend(not_available(&pipeline.spec));
+    problems.extend(not_available(&pipeline.spec, settings.place));
     if !problems.is_empty() {
         return Err(problems);
     }

@@ -54,7 +54,7 @@ fn generator(
         name: &spec.name,
         work,
         role: Role::Producer,
-        replicas: 1,
+        workers: Workers { replicas: None, ..workers(context, spec.workers.as_ref()) },
         secrets,
         reads: Vec::new(),
     };
@@ -117,7 +117,7 @@ fn sink(context: &Context<'_>, field: &str, spec: &Sink, problems: &mut Vec<Prob
         name: &spec.name,
         work,
         role: Role::Consumer,
-        replicas: replicas(context, spec.workers.as_ref()),
+        workers: workers(context, spec.workers.as_ref()),
         secrets,
         reads: vec![reads],
     };
@@ -138,10 +138,10 @@ fn captured<'a>(context: &Context<'a>) -> BTreeMap<&'a str, CapturedTable> {
         .collect()
 }
 
-pub(super) fn replicas(context: &Context<'_>, own: Option<&Workers>) -> u32 {
+/// What a stage's processes are like: what it says itself, and what the Pipeline says where it says nothing.
+pub(super) fn workers(context: &Context<'_>, own: Option<&Workers>) -> Workers {
     let defaults = context.spec.workers.clone().unwrap_or_default();
-    let workers = own.map_or_else(|| defaults.clone(), |own| own.or(&defaults));
-    workers.replicas.map_or(1, |replicas| replicas.min)
+    own.map_or_else(|| defaults.clone(), |own| own.or(&defaults))
 }
 
 pub(super) fn kafka_secrets(kafka: &Kafka) -> BTreeSet<String> {
@@ -175,7 +175,7 @@ pub(super) struct Parts<'a> {
     pub name: &'a str,
     pub work: Work,
     pub role: Role,
-    pub replicas: u32,
+    pub workers: Workers,
     pub secrets: BTreeSet<String>,
     pub reads: Vec<Reads>,
 }
@@ -213,7 +213,8 @@ impl Parts<'_> {
             config,
             hash: config_hash(&text),
             text,
-            replicas: self.replicas,
+            replicas: self.workers.replicas.as_ref().map_or(1, |replicas| replicas.min),
+            workers: self.workers,
             role: self.role,
             secrets: self.secrets,
             reads: self.reads,

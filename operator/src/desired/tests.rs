@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use acequia_crds::lint::Place;
 use acequia_crds::names::{StageId, StageKind};
 use acequia_crds::stage::Work;
 
@@ -16,6 +17,7 @@ fn settings(addresses: &str) -> Settings {
         namespace: "default".into(),
         addresses: Addresses::from_yaml(addresses).unwrap(),
         secrets: SecretReferences::in_folder(Path::new("/secrets")),
+        place: Place::Machine,
     }
 }
 

@@ -66,7 +66,7 @@ fn started(id: &StageId, stage: &DesiredStage, observed: &Observed) -> Option<Ch
 fn wait_for_the_processes_before(id: &StageId, stage: &DesiredStage, observed: &Observed, plan: &mut Plan) {
     let replicas = observed.stages.get(id).map(|stage| stage.replicas.as_slice()).unwrap_or_default();
     let is_old = |one: &ObservedReplica| {
-        one.pid.is_some() && (one.state == ReplicaState::Stopping || one.config_hash != stage.hash)
+        one.is_there() && (one.state == ReplicaState::Stopping || one.config_hash != stage.hash)
     };
     if replicas.iter().any(is_old) {
         plan.wait(format!("{STOP} {id} as it was before"), "its processes to end".to_owned());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_crds::names::{ConnectorName, PipelineId, StageId, StageKind};
 use acequia_crds::pipeline::kafka::Kafka;
+use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::stage::{SlotRelease, StageConfig};
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +134,8 @@ pub struct DesiredStage {
     pub hash: String,
     /// How many processes.
     pub replicas: u32,
+    /// Image, resources and place of its pods.
+    pub workers: Workers,
     /// Which worker.
     pub role: Role,
     /// Names of the secrets it may read.

@@ -128,6 +128,8 @@ pub struct ObservedStage {
     pub wanted: u32,
     /// One entry a process that is there, in order.
     pub replicas: Vec<ObservedReplica>,
+    /// Why the cluster doesn't make the pods that it should. Example: a quota.
+    pub fault: Option<String>,
 }
 
 /// One process of a stage.
@@ -137,8 +139,10 @@ pub struct ObservedReplica {
     pub state: ReplicaState,
     /// Hash of the configuration that it was started with, or is started with next.
     pub config_hash: String,
-    /// Process id while there is a process.
+    /// Process id while there is a process on this machine.
     pub pid: Option<u32>,
+    /// Name of the pod it is in, in a cluster.
+    pub pod: Option<String>,
     /// Where it listens, `host:port`, once it has said so.
     pub address: Option<String>,
     /// How often it was started again after it ended by itself.
@@ -147,6 +151,13 @@ pub struct ObservedReplica {
     pub last_exit: Option<String>,
     /// What it says at `/status`. Filled by `observe`, not by the supervisor.
     pub report: Option<StageReport>,
+}
+
+impl ObservedReplica {
+    /// There is a process, or a pod that may hold one.
+    pub const fn is_there(&self) -> bool {
+        self.pid.is_some() || self.pod.is_some()
+    }
 }
 
 /// What the supervisor sees of a process.

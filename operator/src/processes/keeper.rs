@@ -169,6 +169,7 @@ impl Seen {
             state,
             config_hash: self.config_hash.clone(),
             pid,
+            pod: None,
             address: None,
             restarts: self.restarts,
             last_exit: self.last_exit.clone(),

@@ -189,6 +189,7 @@ impl Supervisor {
             hash: stage.hash.clone(),
             wanted: u32::try_from(stage.replicas.len()).unwrap_or(u32::MAX),
             replicas: stage.replicas.iter().chain(&stage.leaving).filter_map(Replica::look).collect(),
+            fault: None,
         };
         stages.iter().map(|(id, stage)| (id.clone(), look(stage))).collect()
     }
@@ -275,7 +276,7 @@ mod tests {
         let mut answered = |seconds: u64, pid: u32, says: bool| {
             let mut one = ObservedReplica { pid: Some(pid), ..replica() };
             one.report = one.report.filter(|_| says);
-            let stage = ObservedStage { hash: "v1".into(), wanted: 1, replicas: vec![one] };
+            let stage = ObservedStage { hash: "v1".into(), wanted: 1, replicas: vec![one], fault: None };
             let mut observed = BTreeMap::from([(StageId::new(StageKind::Sink, "dwh"), stage)]);
             bridge(&mut last, &mut observed, t0 + Duration::from_secs(seconds));
             observed.values().next().unwrap().replicas[0].report.is_some()

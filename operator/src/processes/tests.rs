@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use acequia_crds::names::{StageId, StageKind};
+use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::stage::{SlotRelease, StageConfig, Work};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
@@ -94,6 +95,7 @@ fn stage(text: &str, replicas: u32) -> DesiredStage {
         text: text.to_owned(),
         hash: text.to_owned(),
         replicas,
+        workers: Workers::default(),
         role: Role::Consumer,
         secrets: BTreeSet::new(),
         reads: Vec::new(),

@@ -1,14 +1,10 @@
 //! What an edit of the manifest does to a run.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::{FILES_PAUSE, Run, clients};
-use crate::cluster::Cluster;
+use super::{FILES_PAUSE, Run};
 use crate::manifest::{self, Texts};
 use crate::model::desired::Desired;
-use crate::observe::kafka::Subject;
-use crate::run::parts::PartKey;
 
 /// What was read of the files. Nothing is known after they couldn't be read, so that what comes next is taken up even
 /// if it is what was there before.
@@ -61,42 +57,20 @@ impl Run {
     }
 
     fn take_up(&mut self, desired: Desired) {
-        if desired.identity != self.desired.identity {
-            let (old, new) = (&self.desired.identity, &desired.identity);
-            let message =
-                format!("the Pipeline was {old} and is now {new}; stop this run and start one for it");
-            return self.reject(message);
-        }
-        let connects = match clients(&desired) {
-            Ok(connects) => connects,
-            Err(error) => return self.reject(error.to_string()),
-        };
-        if desired.kafka != self.desired.kafka {
-            self.tools.cluster = Arc::new(Cluster::new(desired.kafka.clone(), self.secrets.clone()));
-            self.tools.kafka = desired.kafka.clone();
-            self.parts.forget_kafka(Instant::now());
-        }
-        // A topic that nobody asked about would look as if it weren't there.
-        if Subject::of(&desired) != Subject::of(&self.desired) {
-            self.parts.forget_kafka(Instant::now());
-        }
-        self.tools.connects = connects;
-        self.invalid = None;
-        if desired != *self.desired {
-            self.generation += 1;
-            self.lanes.forget_failures();
-            self.parts.outdated(PartKey::Kafka);
-            self.screen.note("the manifest has changed");
-            self.desired = Arc::new(desired);
-            self.outdate_connects();
+        match self.reconciler.take_up(desired, self.generation + 1) {
+            Ok(true) => {
+                self.generation += 1;
+                self.screen.note("the manifest has changed");
+            }
+            Ok(false) => {}
+            Err(message) => self.reject(message),
         }
     }
 
     fn reject(&mut self, message: String) {
-        if self.invalid.as_ref() != Some(&message) {
-            self.screen
-                .note(&format!("the manifest is not valid; the last valid one keeps running:\n{message}"));
-            self.invalid = Some(message);
+        let said = format!("the manifest is not valid; the last valid one keeps running:\n{message}");
+        if self.reconciler.reject(message, self.generation) {
+            self.screen.note(&said);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use acequia_crds::pipeline::status::ConditionType;
 
-use crate::model::plan::{Change, Note};
+use crate::model::plan::Change;
 use crate::status::{ConnectorReport, Report, StageSummary};
 
 /// How a run is shown.
@@ -43,13 +43,6 @@ impl Screen {
         // Records are book-keeping.
         for change in changes.iter().filter(|change| !matches!(change, Change::Record { .. })) {
             self.note(&change.to_string());
-        }
-    }
-
-    /// What to know of changes, unless it was said before.
-    pub fn notes(&mut self, before: &[Note], now: &[Note]) {
-        for note in now.iter().filter(|note| !before.contains(note)) {
-            self.note(&note.to_string());
         }
     }
 

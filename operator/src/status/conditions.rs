@@ -29,20 +29,39 @@ pub(super) fn conditions(view: &View<'_>, previous: Option<&PipelineStatus>, now
         (ConditionType::Degraded, degraded),
     ]
     .into_iter()
-    .map(|(kind, (status, reason, message))| {
-        let before = previous.and_then(|status| status.conditions.iter().find(|one| one.kind == kind));
-        let unchanged = before.filter(|before| before.status == status);
-        Condition {
-            kind,
-            status,
-            observed_generation: Some(view.generation),
-            last_transition_time: unchanged
-                .map_or_else(|| now.to_owned(), |one| one.last_transition_time.clone()),
-            reason,
-            message: message.chars().take(MESSAGE_MAX_CHARS).collect(),
-        }
-    })
+    .map(|(kind, verdict)| condition(kind, verdict, view.generation, previous, now))
     .collect()
+}
+
+/// The condition Ready of a Pipeline of which nothing runs because no generation of it was ever valid.
+pub(super) fn never_valid(
+    problems: &str,
+    generation: i64,
+    previous: Option<&PipelineStatus>,
+    now: &str,
+) -> Condition {
+    let verdict = bad(Reason::InvalidSpec, problems);
+    condition(ConditionType::Ready, verdict, generation, previous, now)
+}
+
+fn condition(
+    kind: ConditionType,
+    (status, reason, message): Verdict,
+    generation: i64,
+    previous: Option<&PipelineStatus>,
+    now: &str,
+) -> Condition {
+    let before = previous.and_then(|status| status.conditions.iter().find(|one| one.kind == kind));
+    let unchanged = before.filter(|before| before.status == status);
+    Condition {
+        kind,
+        status,
+        observed_generation: Some(generation),
+        last_transition_time: unchanged
+            .map_or_else(|| now.to_owned(), |one| one.last_transition_time.clone()),
+        reason,
+        message: message.chars().take(MESSAGE_MAX_CHARS).collect(),
+    }
 }
 
 fn good(message: &str) -> Verdict {

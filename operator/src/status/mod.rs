@@ -42,16 +42,45 @@ pub struct View<'a> {
 /// changed.
 pub fn status(view: &View<'_>, previous: Option<&PipelineStatus>, now: &str) -> PipelineStatus {
     let stages = report::stages(view);
+    let sources = report::connectors(view);
     let lags: Vec<u64> = stages.iter().filter_map(|stage| stage.lag).collect();
-    let ready = stages.iter().filter(|stage| stage.ready).count();
+    let are_ready = stages.iter().map(|stage| stage.ready).chain(sources.iter().map(|source| source.ready));
+    let ready = are_ready.filter(|is_ready| *is_ready).count();
     PipelineStatus {
         observed_generation: Some(view.generation),
         conditions: conditions::conditions(view, previous, now),
-        stages_ready: Some(format!("{ready}/{}", stages.len())),
+        stages_ready: Some(format!("{ready}/{}", stages.len() + sources.len())),
         lag: (!lags.is_empty()).then(|| lags.iter().sum()),
-        stages: stages.iter().map(StageSummary::status).collect(),
+        stages: stages
+            .iter()
+            .map(StageSummary::status)
+            .chain(sources.iter().map(ConnectorReport::status))
+            .collect(),
         topics: topics(view),
     }
+}
+
+/// The status of a Pipeline of which no generation could ever be carried out.
+pub fn never_valid(
+    problems: &str,
+    generation: i64,
+    previous: Option<&PipelineStatus>,
+    now: &str,
+) -> PipelineStatus {
+    let ready = conditions::never_valid(problems, generation, previous, now);
+    PipelineStatus {
+        observed_generation: Some(generation),
+        conditions: vec![ready],
+        ..PipelineStatus::default()
+    }
+}
+
+/// What is still there of a Pipeline that is being deleted, in one sentence.
+pub fn left_behind(report: &Report) -> String {
+    let waiting = report.waiting.iter().map(ToString::to_string);
+    let connectors = report.connectors.iter().map(|one| format!("connector {}", one.name));
+    let left: Vec<String> = report.failures.iter().cloned().chain(waiting).chain(connectors).collect();
+    if left.is_empty() { "what was being taken away just now".to_owned() } else { left.join("; ") }
 }
 
 /// Whether `status` says Ready.
@@ -83,7 +112,8 @@ fn stage_fault(id: &StageId, stage: &DesiredStage, plan: &Plan, observed: &Obser
     let Some(processes) = processes else { return Some("it has not been started yet".to_owned()) };
     let of_one = processes.replicas.iter().find_map(|replica| replica_fault(replica, &stage.hash));
     let alive = processes.replicas.iter().filter(|replica| replica.state == ReplicaState::Running).count();
-    of_one.or_else(|| {
+    let fault = processes.fault.clone().filter(|_| (alive as u64) < u64::from(stage.replicas));
+    of_one.or(fault).or_else(|| {
         ((alive as u64) < u64::from(stage.replicas))
             .then(|| format!("{alive} of {} processes are there", stage.replicas))
     })

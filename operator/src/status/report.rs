@@ -139,6 +139,22 @@ impl StageSummary {
     }
 }
 
+impl ConnectorReport {
+    /// As the API defines it.
+    pub fn status(&self) -> StageStatus {
+        let id = self.stage.as_str();
+        let (kind, name) = id.split_once('-').unwrap_or(("source", id));
+        StageStatus {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            state: self.state.clone(),
+            replicas: self.tasks,
+            lag: None,
+            error: self.error.clone(),
+        }
+    }
+}
+
 pub(super) fn stages(view: &View<'_>) -> Vec<StageSummary> {
     let summary = |(id, stage): (&StageId, &crate::model::desired::DesiredStage)| {
         let processes = view.observed.stages.get(id);
@@ -167,7 +183,7 @@ pub(super) fn stages(view: &View<'_>) -> Vec<StageSummary> {
     view.desired.stages.iter().map(summary).collect()
 }
 
-fn connectors(view: &View<'_>) -> Vec<ConnectorReport> {
+pub(super) fn connectors(view: &View<'_>) -> Vec<ConnectorReport> {
     let report = |(name, connector): (&ConnectorName, &crate::model::desired::DesiredConnector)| {
         let existing = match view.observed.connectors.get(name) {
             Some(Ok(Some(existing))) => Some(existing),

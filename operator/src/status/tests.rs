@@ -59,7 +59,7 @@ fn what_is_as_it_shall_be_is_ready_at_this_generation() {
     let status = say(&desired, &observed, &BTreeMap::new());
     assert!(is_ready(&status), "{status:#?}");
     assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(7)));
-    assert_eq!(status.stages_ready.as_deref(), Some("2/2"));
+    assert_eq!(status.stages_ready.as_deref(), Some("3/3"));
     assert_eq!(status.topics.len(), 1);
     assert_eq!(condition(&status, ConditionType::Degraded).status, ConditionStatus::False);
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::acequia::Acequia;
 use crate::census::{self, Census};
 use crate::check::{Fault, Row, each_once, same_rows};
+use crate::cluster::Cluster;
 use crate::database::Database;
 use crate::journal::{Change, each_change_once};
 use crate::stack::{KAFKA_DEADLINE, Stack, root, unique};
@@ -70,6 +71,18 @@ impl Shop {
     /// # Panics
     /// When a server refuses.
     pub fn new(stack: &Stack) -> Self {
+        Self::with(stack, |manifests| Acequia::new(stack, manifests))
+    }
+
+    /// The same, kept by the operator in a cluster.
+    ///
+    /// # Panics
+    /// When a server refuses.
+    pub fn in_cluster(cluster: &Cluster, stack: &Stack) -> Self {
+        Self::with(stack, |manifests| Acequia::in_cluster(cluster, stack, manifests))
+    }
+
+    fn with(stack: &Stack, keep: impl FnOnce(&[(&str, String)]) -> Acequia) -> Self {
         let name = unique("shop");
         let mut superuser = Database::open_as_superuser(stack);
         for database in SOURCES {
@@ -84,7 +97,7 @@ impl Shop {
         let text = |value: &Value| serde_yaml::to_string(value).expect("YAML");
         let pipeline = text(&own_pipeline(read("pipeline.yaml"), &name));
         let schema = text(&with_journals(read("schema.yaml")));
-        let acequia = Acequia::new(stack, &[("pipeline.yaml", pipeline), ("schema.yaml", schema)]);
+        let acequia = keep(&[("pipeline.yaml", pipeline), ("schema.yaml", schema)]);
         let mut shop = Self { stack: stack.clone(), name, before: Census::new(), acequia };
         shop.before = shop.census();
         shop
@@ -107,19 +120,21 @@ impl Shop {
 
     /// Takes the generator out of the manifest and waits until it has made its last change.
     pub fn close(&mut self) {
-        let generator = |status: &crate::acequia::Status| status.stage("generator-shop").cloned();
-        let running = self.acequia.wait("the generator runs", DRAIN_DEADLINE, |status| {
-            generator(status).is_some_and(|stage| !stage.pids.is_empty())
-        });
-        let pids = generator(&running).unwrap_or_default().pids;
+        let stage = "generator-shop";
+        let processes = until(
+            "the generator runs",
+            DRAIN_DEADLINE,
+            || self.acequia.processes(stage),
+            |processes| !processes.is_empty(),
+        );
         self.acequia.edit(|pipeline| {
             pipeline["spec"].as_object_mut().expect("a spec").remove("generators");
         });
-        self.acequia.wait("the generator is out", DRAIN_DEADLINE, |status| generator(status).is_none());
+        self.acequia.wait("the generator is out", DRAIN_DEADLINE, |status| status.stage(stage).is_none());
         until(
             "the generator's process has ended",
             DRAIN_DEADLINE,
-            || pids.iter().any(|pid| crate::acequia::is_alive(*pid)),
+            || self.acequia.is_any_alive(&processes),
             |alive| !alive,
         );
     }

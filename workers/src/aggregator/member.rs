@@ -4,6 +4,7 @@
 //! goes on is asked anew each time it comes, and after each transaction that was thrown away.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use acequia_kafka::Connection;
@@ -59,8 +60,8 @@ struct Owned {
 pub struct Member {
     /// For polls, pauses and watermarks.
     pub consumer: BatchConsumer,
-    /// For transactions.
-    pub producer: Producer,
+    /// For transactions, one at a time.
+    pub producer: Arc<Producer>,
     admin: Admin,
     /// `combine` or `merge`.
     step: &'static str,
@@ -92,7 +93,7 @@ impl Member {
         producer.init_transactions(STABLE_DEADLINE)?;
         Ok(Self {
             consumer: BatchConsumer::subscribe(connection, settings)?,
-            producer,
+            producer: Arc::new(producer),
             admin,
             step,
             group: settings.group.clone(),

@@ -29,6 +29,7 @@ use super::record::RecordPlan;
 use super::window::Window;
 use crate::command::InvalidConfig;
 use crate::connection::connection;
+use crate::memory::state_budget;
 use crate::secrets::{SecretMissing, SecretsFolder};
 use crate::service::Progress;
 use crate::stop::Stop;
@@ -101,7 +102,7 @@ pub async fn run(
     let outputs: Vec<Output> = spawned.collect();
     let setup = Setup {
         config: config.clone(),
-        work: work.clone(),
+        work: AggregationWork { state_limit_bytes: state_budget(work.state_limit_bytes), ..work.clone() },
         connection,
         plan,
         window,

@@ -17,6 +17,7 @@ mod properties;
 mod rewrite;
 mod scan;
 mod source;
+mod stops;
 #[cfg(test)]
 mod tests;
 mod value;

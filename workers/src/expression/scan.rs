@@ -1,5 +1,7 @@
 //! Reading JSON where it lies: one pass that checks the whole text and tells where values begin and end.
 
+use super::stops::Stops;
+
 /// How deep arrays and objects may lie in each other.
 pub const DEPTH_LIMIT: u32 = 128;
 
@@ -92,19 +94,22 @@ pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     pub at: usize,
     pub oddities: Oddities,
+    stops: Stops,
 }
 
 type Scan<T> = Result<T, Undecodable>;
 
 impl<'a> Scanner<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self { bytes: text.as_bytes(), at: 0, oddities: Oddities::default() }
+        Self { bytes: text.as_bytes(), at: 0, oddities: Oddities::default(), stops: Stops::default() }
     }
 
     /// The next byte that isn't white space.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         while let Some(byte) = self.bytes.get(self.at) {
-            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            // Most texts have no white space, and everything else is above it.
+            if *byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
                 return Some(*byte);
             }
             self.at += 1;
@@ -112,6 +117,7 @@ impl<'a> Scanner<'a> {
         None
     }
 
+    #[cold]
     pub fn wrong<T>(&self, expected: &'static str) -> Scan<T> {
         Err(Undecodable::NotJson { at: self.at, expected })
     }
@@ -122,6 +128,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// A member's name and its colon. Its raw text without quotes, and whether it holds escapes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a fifth of the time of a whole document")]
     pub fn name(&mut self) -> Scan<(&'a [u8], bool)> {
         if self.peek() != Some(b'"') {
             return self.wrong("a member's name");
@@ -137,6 +145,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// After a value: whether another one follows in the list that `close` ends.
+    #[inline]
     pub fn more(&mut self, close: u8) -> Scan<bool> {
         match self.peek() {
             Some(b',') => {
@@ -166,6 +175,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over the opening bracket, unless it is one too deep. Whether something is between the brackets.
+    #[inline]
     pub fn open(&mut self, close: u8, depth: u32) -> Scan<bool> {
         if depth >= DEPTH_LIMIT {
             return Err(Undecodable::TooDeep { at: self.at });
@@ -205,6 +215,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline]
     fn number(&mut self) -> Scan<()> {
         let start = self.at;
         if self.bytes.get(self.at) == Some(&b'-') {
@@ -232,8 +243,17 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline]
     fn digits(&mut self) -> Scan<()> {
         let start = self.at;
+        // Eight bytes at a time, as how many digits there are can't be foreseen.
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let digits = leading_digits(u64::from_le_bytes(*chunk));
+            self.at += digits;
+            if digits < 8 {
+                return if self.at == start { self.wrong("a digit") } else { Ok(()) };
+            }
+        }
         while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
         }
@@ -241,11 +261,13 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over a text, from its opening to behind its closing quote. Whether it holds escapes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a fifth of the time of a whole document")]
     fn string(&mut self) -> Scan<bool> {
         self.at += 1;
         let mut escaped = false;
         loop {
-            self.plain_characters();
+            self.at = self.stops.next(self.bytes, self.at);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -258,31 +280,6 @@ impl<'a> Scanner<'a> {
                 Some(_) => return self.wrong("an escaped control character"),
                 None => return self.wrong("the end of a text"),
             }
-        }
-    }
-
-    /// Passes over everything up to the next quote, backslash or control character, eight bytes at a time.
-    fn plain_characters(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGHS: u64 = 0x8080_8080_8080_8080;
-        const QUOTES: u64 = ONES * 0x22;
-        const BACKSLASHES: u64 = ONES * 0x5c;
-        const SPACES: u64 = ONES * 0x20;
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*chunk);
-            // A byte of `found` has its high bit set where the byte is zero after the exclusive or; borrows make
-            // later bytes unreliable, but the first one is always right.
-            let zero = |value: u64| value.wrapping_sub(ONES) & !value & HIGHS;
-            let below_space = word.wrapping_sub(SPACES) & !word & HIGHS;
-            let found = zero(word ^ QUOTES) | zero(word ^ BACKSLASHES) | below_space;
-            if found != 0 {
-                self.at += (found.trailing_zeros() / 8) as usize;
-                return;
-            }
-            self.at += 8;
-        }
-        while self.bytes.get(self.at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)) {
-            self.at += 1;
         }
     }
 
@@ -335,4 +332,15 @@ impl<'a> Scanner<'a> {
             None => self.wrong("four hexadecimal digits"),
         }
     }
+}
+
+/// How many of eight bytes are digits before the first that isn't.
+#[inline]
+fn leading_digits(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // A digit is 0 to 9 after the exclusive or; 0x76 more than that stays below 0x80. Nothing is carried from byte to
+    // byte.
+    let values = word ^ (ONES * 0x30);
+    let others = (((values & (ONES * 0x7f)) + ONES * 0x76) | values) & (ONES * 0x80);
+    (others.trailing_zeros() / 8) as usize
 }

@@ -22,6 +22,8 @@ pub enum Fault {
     PartialsDoubled,
     /// State stays as it was when its transaction was thrown away.
     NotRolledBack,
+    /// What was taken while a transaction was under way stays when that is thrown away.
+    KeptMeanwhile,
     /// A change of a group isn't in the changelog.
     GroupLost,
     /// A change of a row isn't in the changelog.

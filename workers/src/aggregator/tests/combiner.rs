@@ -26,6 +26,8 @@ pub struct Combiner {
     /// Sources, by their place among the logs, with the offset of the next record.
     owned: BTreeMap<usize, usize>,
     told: BTreeMap<SourcePartition, Mark>,
+    /// The transaction under way: what it writes, and how far was read.
+    pending: Option<(Writes, Vec<(usize, Committed)>)>,
     /// What was made of records one by one, where `before` is trusted.
     naive: Writes,
 }
@@ -36,6 +38,7 @@ impl Combiner {
             combine: case.combine(),
             owned: BTreeMap::new(),
             told: BTreeMap::new(),
+            pending: None,
             naive: Writes::default(),
         }
     }
@@ -85,6 +88,7 @@ impl Combiner {
     }
 
     fn drop_open(&mut self) {
+        self.pending = None;
         self.combine.roll_back();
         self.naive = Writes::default();
         self.told.clear();
@@ -175,26 +179,46 @@ impl Combiner {
         }
     }
 
-    /// Commits what is open. `renew`: claims of silence are told again.
+    /// Commits what is open.
     pub fn commit(&mut self, broker: &mut Broker) {
-        self.carry_out(broker, false);
+        self.settle(broker);
+        self.begin_commit(broker, false);
+        self.settle(broker);
     }
 
     /// The same, and tells claims of silence again.
     pub fn renew(&mut self, broker: &mut Broker) {
-        self.carry_out(broker, true);
+        self.settle(broker);
+        self.begin_commit(broker, true);
+        self.settle(broker);
     }
 
-    fn carry_out(&mut self, broker: &mut Broker, renew: bool) {
+    /// Begins to commit what is open; meanwhile more is taken, where it may be.
+    pub fn commit_meanwhile(&mut self, broker: &mut Broker) {
+        self.settle(broker);
+        self.begin_commit(broker, false);
+        if self.combine.waits_for_commits() {
+            self.settle(broker);
+        }
+    }
+
+    fn begin_commit(&mut self, broker: &Broker, renew: bool) {
         let mut writes = self.combine.writes();
         writes.partials.append(&mut self.naive.partials);
         let told = &self.told;
         writes.marks.retain(|mark| told.get(&mark.source) != Some(mark) || (renew && mark.is_idle));
         self.told.extend(writes.marks.iter().map(|mark| (mark.source.clone(), mark.clone())));
         let read = self.owned.iter().map(|(source, next)| (*source, self.note(broker, *source, *next)));
-        let read: Vec<_> = read.collect();
-        broker.commit_step_one(writes, &read);
-        self.combine.commit();
+        let read = read.collect();
+        self.pending = Some((writes, read));
+    }
+
+    /// The transaction under way is committed.
+    fn settle(&mut self, broker: &mut Broker) {
+        if let Some((writes, read)) = self.pending.take() {
+            broker.commit_step_one(writes, &read);
+            self.combine.commit();
+        }
     }
 
     fn note(&self, broker: &Broker, source: usize, offset: usize) -> Committed {
@@ -204,14 +228,20 @@ impl Combiner {
         Committed { offset, note: Some(max.map_or("-".to_owned(), |max| max.to_string())) }
     }
 
-    /// A transaction is thrown away. `restores`: what is in memory isn't trusted any more.
+    /// A transaction is thrown away: the one under way, if there is one, and with it what was taken since. `restores`:
+    /// what is in memory isn't trusted any more.
     pub fn abort(&mut self, broker: &mut Broker, restores: bool) {
-        let _ = self.combine.writes();
+        if self.pending.is_none() {
+            self.begin_commit(broker, false);
+        }
         broker.abort_step_one();
-        if broker.fault == Fault::NotRolledBack {
-            self.combine.commit();
-        } else {
-            self.drop_open();
+        match broker.fault {
+            Fault::NotRolledBack => {
+                self.pending = None;
+                self.combine.commit();
+            }
+            Fault::KeptMeanwhile => self.pending = None,
+            _ => self.drop_open(),
         }
         let owned: Vec<usize> = self.owned.keys().copied().collect();
         for source in owned {

@@ -95,6 +95,24 @@ fn rows_of_an_aborted_transaction_that_stay_are_noticed() {
 }
 
 #[test]
+fn records_taken_on_top_of_an_aborted_transaction_that_stay_are_noticed() {
+    let more = [
+        Action::Combine { source: 0, most: 1 },
+        Action::BeginCommitCombine { worker: 0 },
+        Action::Combine { source: 0, most: 1 },
+        Action::AbortCombine { worker: 0, restores: false },
+    ];
+    let events = || {
+        let events = (1..9).map(|id| put('c', order(id, id.into(), TOYS, 100), None)).collect();
+        vec![log("orders", 0, events), log("orders", 1, Vec::new())]
+    };
+    let case = Case::plain();
+    outcome(&case, events(), &more, Fault::None).unwrap();
+    let objection = outcome(&case, events(), &more, Fault::KeptMeanwhile).unwrap_err();
+    assert!(objection.starts_with("one store: "), "{objection}");
+}
+
+#[test]
 fn groups_of_an_aborted_transaction_that_stay_are_noticed() {
     let mut more = vec![Action::Combine { source: 0, most: 9 }, Action::CommitCombine { worker: 0 }];
     more.extend((0..3).map(|partition| Action::Merge { partition, most: 100 }));

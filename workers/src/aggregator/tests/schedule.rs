@@ -24,6 +24,10 @@ pub enum Action {
     CommitCombine {
         worker: usize,
     },
+    /// What is open is being committed while more is taken.
+    BeginCommitCombine {
+        worker: usize,
+    },
     AbortCombine {
         worker: usize,
         restores: bool,
@@ -128,6 +132,7 @@ impl World {
                 self.combiners[self.source_of[source]].poll(broker, source, most);
             }
             Action::CommitCombine { worker } => self.combiners[worker].commit(broker),
+            Action::BeginCommitCombine { worker } => self.combiners[worker].commit_meanwhile(broker),
             Action::AbortCombine { worker, restores } => self.combiners[worker].abort(broker, restores),
             Action::KillCombine { worker } => self.combiners[worker].kill(broker),
             Action::MoveSource { source, to, is_lost } => self.move_source(source, to, is_lost),
@@ -322,7 +327,8 @@ pub fn actions() -> impl Strategy<Value = Vec<Action>> {
     let few = || 1_usize..8;
     let action = prop_oneof![
         16 => (place(), few()).prop_map(|(source, most)| Action::Combine { source, most }),
-        6 => worker().prop_map(|worker| Action::CommitCombine { worker }),
+        3 => worker().prop_map(|worker| Action::CommitCombine { worker }),
+        5 => worker().prop_map(|worker| Action::BeginCommitCombine { worker }),
         2 => (worker(), any::<bool>())
             .prop_map(|(worker, restores)| Action::AbortCombine { worker, restores }),
         1 => worker().prop_map(|worker| Action::KillCombine { worker }),

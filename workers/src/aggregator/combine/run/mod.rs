@@ -2,6 +2,7 @@
 
 mod commit;
 mod parking;
+mod pending;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,7 @@ use acequia_kafka::error::KafkaError;
 use acequia_kafka::log::read_partition;
 
 use parking::Parked;
+use pending::{Pending, Topics};
 
 use super::lookups::{Follower, Rows as LookupRows};
 use super::rows::Rows;
@@ -78,6 +80,11 @@ struct Loop {
     /// When the first record of the open transaction was taken, and how many there are.
     open_since: Option<Instant>,
     records: u64,
+    /// Whether the last poll brought records.
+    more_come: bool,
+    /// The transaction before, while it is being committed.
+    pending: Option<Pending>,
+    topics: Topics,
     moved_since: Option<Instant>,
     /// Since when partitions are at their end.
     quiet_since: BTreeMap<SourcePartition, Instant>,
@@ -95,10 +102,13 @@ struct Loop {
 pub fn read(combiner: Combiner) -> Result<(), KafkaError> {
     let now = Instant::now();
     let mut run = Loop {
+        topics: Topics::new(&combiner.work, combiner.partials_partitions, combiner.rows_partitions),
         it: combiner,
         parked: BTreeMap::new(),
         open_since: None,
         records: 0,
+        more_come: false,
+        pending: None,
         moved_since: None,
         quiet_since: BTreeMap::new(),
         told: BTreeMap::new(),
@@ -121,11 +131,13 @@ pub fn read(combiner: Combiner) -> Result<(), KafkaError> {
 
 impl Loop {
     fn turn(&mut self) -> Result<(), KafkaError> {
+        self.settle_if_over()?;
         self.it.follower.follow(&mut self.it.lookups, Duration::ZERO);
         self.claim()?;
         let Polled { rebalance, records, ends, faults } =
             self.it.member.consumer.poll(POLL_RECORDS, self.poll_wait());
-        if !records.is_empty() {
+        self.more_come = !records.is_empty();
+        if self.more_come {
             self.it.member.heard();
         }
         self.take(records)?;
@@ -135,12 +147,12 @@ impl Loop {
             self.on_rebalance(change)?;
         }
         if let Some(sentence) = self.it.member.on_faults(faults)? {
-            self.drop_everything();
+            self.drop_everything()?;
             self.it.member.stop(sentence)?;
         }
         self.note_silence();
         if self.is_due() {
-            self.commit()?;
+            self.commit_meanwhile()?;
         }
         self.bound_state()?;
         self.report();
@@ -178,7 +190,7 @@ impl Loop {
         for claim in claims.iter().filter(|claim| claim.is_made_anew) {
             // Its rows are read again, if they are still there.
             if let Err(sentence) = self.it.combine.take_back_all(&source_of(&claim.at)) {
-                self.drop_everything();
+                self.drop_everything()?;
                 return self.it.member.stop(sentence);
             }
             self.open_since.get_or_insert_with(Instant::now);
@@ -282,7 +294,7 @@ impl Loop {
                 }
                 Some((_, offset, Held::Stopped(sentence))) => {
                     let sentence = format!("{}[{}] offset {offset}: {sentence}", at.topic, at.partition);
-                    self.drop_everything();
+                    self.drop_everything()?;
                     return self.it.member.stop(sentence);
                 }
             }
@@ -304,7 +316,7 @@ impl Loop {
             }
             Rebalance::Lost(partitions) => {
                 tracing::warn!(?partitions, "combine: partitions lost");
-                self.drop_everything();
+                self.drop_everything()?;
                 self.forget(&partitions);
                 self.it.member.lost();
                 self.it.member.let_go(&partitions)?;
@@ -322,15 +334,6 @@ impl Loop {
             self.it.combine.remove_source(&id);
         }
     }
-
-    /// Throws away what the open transaction holds.
-    fn drop_everything(&mut self) {
-        self.it.combine.roll_back();
-        self.parked.clear();
-        self.quiet_since.clear();
-        self.told.clear();
-        (self.open_since, self.moved_since, self.records) = (None, None, 0);
-    }
 }
 
 enum Restore {
@@ -347,6 +350,13 @@ fn row_prefix(source: &SourcePartition) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.bytes(source.topic.as_bytes());
     bytes.signed(source.partition.into());
+    bytes
+}
+
+/// The key of a row in the changelog.
+fn row_key(source: &SourcePartition, key: &[u8]) -> Vec<u8> {
+    let mut bytes = row_prefix(source);
+    bytes.bytes(key);
     bytes
 }
 

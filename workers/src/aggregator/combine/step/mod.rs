@@ -105,8 +105,9 @@ pub struct Known {
 struct Source {
     id: SourcePartition,
     known: Known,
-    /// The highest event time before the open transaction.
+    /// The highest event time before the transaction that isn't committed yet, and at its end.
     committed_max_event_ms: Option<i64>,
+    written_max_event_ms: Option<i64>,
     is_idle: bool,
 }
 
@@ -154,8 +155,14 @@ impl Combine {
     /// A source partition is read from now on.
     pub fn add_source(&mut self, id: SourcePartition, known: Known) {
         self.remove_source(&id);
-        let committed_max_event_ms = known.max_event_ms;
-        self.sources.push(Source { id, known, committed_max_event_ms, is_idle: false });
+        let max_event_ms = known.max_event_ms;
+        self.sources.push(Source {
+            id,
+            known,
+            committed_max_event_ms: max_event_ms,
+            written_max_event_ms: max_event_ms,
+            is_idle: false,
+        });
     }
 
     /// A source partition is no longer read here. Between transactions only.
@@ -281,7 +288,14 @@ impl Combine {
         }
     }
 
-    /// Ends the open transaction: what it writes. Afterwards either [`Self::commit`] or [`Self::roll_back`].
+    /// Whether nothing may be taken between [`Self::writes`] and what becomes of it: what the rows of a table contributed
+    /// is kept for one transaction at a time.
+    pub fn waits_for_commits(&self) -> bool {
+        self.plan.is_table()
+    }
+
+    /// Ends the open transaction: what it writes. Afterwards either [`Self::commit`] or [`Self::roll_back`], and before
+    /// that no other one.
     pub fn writes(&mut self) -> Writes {
         let mut groups: HashMap<Box<[u8]>, Vec<(i64, Group)>, RandomState> = HashMap::default();
         for (pane_ms, pane) in self.panes.drain(..) {
@@ -296,6 +310,7 @@ impl Combine {
             partial::write_values(&self.shape, panes.iter().map(|(pane_ms, values)| (*pane_ms, values)))
         };
         let partials = groups.into_iter().map(|(group, panes)| (group, value(&panes))).collect();
+        self.sources.iter_mut().for_each(|source| source.written_max_event_ms = source.known.max_event_ms);
         self.forget_closed_rows();
         let mut rows = Vec::new();
         for source in &self.sources {
@@ -337,12 +352,12 @@ impl Combine {
     /// What was written is committed.
     pub fn commit(&mut self) {
         for source in &mut self.sources {
-            source.committed_max_event_ms = source.known.max_event_ms;
+            source.committed_max_event_ms = source.written_max_event_ms;
             source.known.rows.iter_mut().for_each(Rows::commit);
         }
     }
 
-    /// The open transaction is thrown away: everything is as after the last commit.
+    /// What was written, and what was taken since, is thrown away: everything is as after the last commit.
     pub fn roll_back(&mut self) {
         self.panes.clear();
         self.late.clear();

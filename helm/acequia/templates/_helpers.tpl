@@ -1,0 +1,80 @@
+{{/* The name of everything that is there once. */}}
+{{- define "acequia.name" -}}
+{{- if contains "acequia" .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-acequia" .Release.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{/* The name of everything that is there once in a cluster. */}}
+{{- define "acequia.clusterWideName" -}}
+{{ printf "%s-%s" .Release.Namespace (include "acequia.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "acequia.selector" -}}
+app.kubernetes.io/name: acequia
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "acequia.labels" -}}
+{{ include "acequia.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "acequia.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "acequia.name" .) }}
+{{- end }}
+
+{{- define "acequia.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* Names of the Secrets that the operator itself reads, as files. */}}
+{{- define "acequia.secrets" -}}
+{{- $names := list }}
+{{- range .Values.kafka }}
+{{- with .tls }}{{ with .caSecret }}{{ $names = append $names .name }}{{ end }}{{ end }}
+{{- with .sasl }}{{ $names = append $names .credentialsSecret }}{{ end }}
+{{- end }}
+{{- range .Values.connect }}{{ with .credentialsSecret }}{{ $names = append $names . }}{{ end }}{{ end }}
+{{- $names | uniq | join "," }}
+{{- end }}
+
+{{- define "acequia.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "acequia.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* What the operator may do, where its Pipelines are. No Secrets, no wildcards. */}}
+{{- define "acequia.rules" -}}
+- apiGroups: [acequia.dev]
+  resources: [pipelines]
+  verbs: [get, list, watch, patch]
+- apiGroups: [acequia.dev]
+  resources: [pipelines/status]
+  verbs: [patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, create, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}

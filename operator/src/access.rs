@@ -1,0 +1,202 @@
+//! How this operator reaches the servers that manifests name, and which of them it may reach.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use acequia_crds::pipeline::kafka::Kafka;
+use serde::Deserialize;
+
+use crate::cluster::Cluster;
+use crate::connect::{self, Client, LoginFiles};
+use crate::observe::connect::CALL_DEADLINE;
+
+/// Which servers may be reached, and with whose credentials.
+pub enum Access {
+    /// Whatever the manifest says, with the manifest's own secrets, which are files: `acequia run`.
+    AsWritten {
+        /// `<folder>/<secret>/<key>`.
+        secrets: PathBuf,
+    },
+    /// What the operator's administrator has allowed, with the operator's own credentials.
+    Allowed(Allowed),
+}
+
+/// The servers that an administrator allows. A manifest that names another one is refused, so nobody can make the
+/// operator carry its credentials elsewhere.
+pub struct Allowed {
+    kafka: Vec<Kafka>,
+    connect: Vec<ConnectServer>,
+    secrets: PathBuf,
+    /// One client a cluster, shared by all Pipelines that use it.
+    clusters: Mutex<BTreeMap<String, Arc<Cluster>>>,
+}
+
+/// A Kafka Connect cluster that may be used.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConnectServer {
+    /// As manifests write it in `spec.connect.url`.
+    pub url: String,
+    /// Folder with `username` and `password`. Default: no login.
+    #[serde(default)]
+    pub credentials_secret: Option<String>,
+}
+
+/// Why a server isn't reached.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The administrator hasn't allowed it.
+    #[error(
+        "{field}: `{named}` is not one of the servers this operator may use ({allowed}); correct it, or let the administrator add it to `{value}` of the chart"
+    )]
+    NotAllowed {
+        /// The field of the manifest.
+        field: &'static str,
+        /// What it says.
+        named: String,
+        /// What would be allowed.
+        allowed: String,
+        /// The value of the chart that allows it.
+        value: &'static str,
+    },
+    /// The address can't be one.
+    #[error(transparent)]
+    Connect(#[from] connect::Error),
+}
+
+impl Access {
+    /// The Kafka cluster that a Pipeline of `namespace` names.
+    ///
+    /// # Errors
+    /// It isn't allowed.
+    pub fn cluster(&self, kafka: &Kafka, namespace: &str) -> Result<Arc<Cluster>, Error> {
+        match self {
+            Self::AsWritten { secrets } => Ok(Arc::new(Cluster::new(kafka.clone(), secrets.clone()))),
+            Self::Allowed(allowed) => allowed.cluster(kafka, namespace),
+        }
+    }
+
+    /// The Kafka Connect cluster that a Pipeline of `namespace` names.
+    ///
+    /// # Errors
+    /// It isn't allowed, or the address can't be one.
+    pub fn connect(&self, url: &str, namespace: &str) -> Result<Client, Error> {
+        match self {
+            Self::AsWritten { .. } => Ok(Client::new(url, CALL_DEADLINE, None)?),
+            Self::Allowed(allowed) => allowed.connect(url, namespace),
+        }
+    }
+}
+
+impl Allowed {
+    /// These servers; `secrets` is the folder with the operator's own secrets, `<folder>/<secret>/<key>`.
+    pub const fn new(kafka: Vec<Kafka>, connect: Vec<ConnectServer>, secrets: PathBuf) -> Self {
+        Self { kafka, connect, secrets, clusters: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn cluster(&self, kafka: &Kafka, namespace: &str) -> Result<Arc<Cluster>, Error> {
+        let named = &kafka.bootstrap_servers;
+        let entry = self.kafka.iter().find(|entry| &entry.bootstrap_servers == named);
+        let entry = entry.ok_or_else(|| Error::NotAllowed {
+            field: "spec.kafka.bootstrapServers",
+            named: named.clone(),
+            allowed: listed(self.kafka.iter().map(|entry| entry.bootstrap_servers.as_str())),
+            value: "kafka",
+        })?;
+        let servers: Vec<String> =
+            named.split(',').map(|server| in_namespace(server.trim(), namespace)).collect();
+        let bootstrap_servers = servers.join(",");
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = clusters.entry(bootstrap_servers.clone()).or_insert_with(|| {
+            Arc::new(Cluster::new(Kafka { bootstrap_servers, ..entry.clone() }, self.secrets.clone()))
+        });
+        Ok(Arc::clone(cluster))
+    }
+
+    fn connect(&self, url: &str, namespace: &str) -> Result<Client, Error> {
+        let named = url.trim_end_matches('/');
+        let entry = self.connect.iter().find(|entry| entry.url.trim_end_matches('/') == named);
+        let entry = entry.ok_or_else(|| Error::NotAllowed {
+            field: "spec.connect.url",
+            named: named.to_owned(),
+            allowed: listed(self.connect.iter().map(|entry| entry.url.as_str())),
+            value: "connect",
+        })?;
+        let login = entry.credentials_secret.as_ref().map(|secret| LoginFiles {
+            username: self.secrets.join(secret).join("username"),
+            password: self.secrets.join(secret).join("password"),
+        });
+        let (scheme, rest) = named.split_once("://").unwrap_or(("http", named));
+        let (authority, path) = rest
+            .split_once('/')
+            .map_or((rest, String::new()), |(authority, path)| (authority, format!("/{path}")));
+        let authority = in_namespace(authority, namespace);
+        Ok(Client::new(&format!("{scheme}://{authority}{path}"), CALL_DEADLINE, login)?)
+    }
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "none at all".to_owned() } else { names.join("; ") }
+}
+
+/// A host without a dot is a Service, and the operator means the one that the Pipeline's own pods would find.
+fn in_namespace(address: &str, namespace: &str) -> String {
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (address, None),
+    };
+    if host.is_empty() || host.contains(['.', ':', '[']) || host == "localhost" {
+        return address.to_owned();
+    }
+    let host = format!("{host}.{namespace}.svc");
+    port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed() -> Access {
+        let kafka = Kafka { bootstrap_servers: "kafka:9092".into(), tls: None, sasl: None };
+        let connect = ConnectServer { url: "http://connect:8083".into(), credentials_secret: None };
+        Access::Allowed(Allowed::new(vec![kafka], vec![connect], PathBuf::from("secrets")))
+    }
+
+    #[test]
+    fn a_host_without_a_dot_is_a_service_beside_the_pipeline() {
+        assert_eq!(in_namespace("kafka:9092", "shop"), "kafka.shop.svc:9092");
+        assert_eq!(in_namespace("connect", "shop"), "connect.shop.svc");
+        for as_it_is in ["kafka.data.svc:9092", "10.0.0.1:9092", "[::1]:9092", "localhost:1"] {
+            assert_eq!(in_namespace(as_it_is, "shop"), as_it_is);
+        }
+    }
+
+    #[test]
+    fn a_server_that_nobody_allowed_is_refused_with_its_field_and_the_value_to_set() {
+        let other = Kafka { bootstrap_servers: "mine:9092".into(), tls: None, sasl: None };
+        let message = allowed().cluster(&other, "shop").err().unwrap().to_string();
+        for part in ["spec.kafka.bootstrapServers", "`mine:9092`", "kafka:9092", "`kafka` of the chart"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        let message = allowed().connect("http://mine:8083", "shop").err().unwrap().to_string();
+        for part in ["spec.connect.url", "http://connect:8083", "`connect` of the chart"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+
+    #[test]
+    fn pipelines_of_one_cluster_share_its_client_and_those_of_another_namespace_have_another() {
+        let access = allowed();
+        let kafka = Kafka { bootstrap_servers: "kafka:9092".into(), tls: None, sasl: None };
+        let [one, same, other] = ["a", "a", "b"].map(|namespace| access.cluster(&kafka, namespace).unwrap());
+        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
+        assert_eq!(other.what(), "Kafka at kafka.b.svc:9092");
+    }
+
+    #[test]
+    fn a_slash_at_the_end_of_an_address_of_connect_makes_no_difference() {
+        assert!(allowed().connect("http://connect:8083/", "shop").is_ok());
+    }
+}

@@ -1,0 +1,226 @@
+//! The operator in a cluster: one watch over Pipelines, and a task for each that keeps it.
+//!
+//! A task holds what is under way for its Pipeline (looks, changes, retries), so none waits for another; the newest
+//! object always counts, and what is between two of them is skipped. That is why this is not kube's `Controller`, whose
+//! reconciler starts from nothing each time.
+
+mod events;
+mod last_valid;
+mod metrics;
+mod object;
+mod pipeline;
+mod service;
+mod settings;
+mod status;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use acequia_crds::pipeline::Pipeline;
+use futures::StreamExt as _;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, ResourceExt as _};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+pub use self::settings::{Error as SettingsError, OperatorSettings};
+
+use self::metrics::Metrics;
+use self::pipeline::{Keeper, Office};
+use crate::access::Access;
+use crate::kubernetes::bounded;
+use crate::kubernetes::children::{Children, PipelineKey};
+
+/// How long the tasks may take to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why the operator can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not in a cluster, and no kubeconfig.
+    #[error(
+        "the API server can't be reached: {0}; run it in a pod with a service account, or set KUBECONFIG"
+    )]
+    Client(Box<kube::Error>),
+    /// Its own port.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] crate::kubernetes::Error),
+    /// The watch ended.
+    #[error("the watch over Pipelines ended; a restart begins a new one")]
+    WatchEnded,
+}
+
+/// Keeps all Pipelines until `stop` ends.
+///
+/// # Errors
+/// The API server can't be reached at all, or the port is taken.
+pub async fn run(
+    settings: OperatorSettings,
+    listen: SocketAddr,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let client = Client::try_default().await.map_err(|error| Error::Client(Box::new(error)))?;
+    let metrics = Arc::new(Metrics::new());
+    service::serve(listen, Arc::clone(&metrics)).await?;
+    let namespace = settings.namespace.clone();
+    let children = Children::watch(&client, namespace.as_deref());
+    let access: Arc<Access> = Arc::new(settings.access());
+    let (ending, stopping) = watch::channel(false);
+    let office = Office { client: client.clone(), children, access, settings, metrics, stopping };
+    let office = Arc::new(office);
+    tokio::pin!(stop);
+    tokio::select! {
+        () = office.children.ready() => {}
+        () = &mut stop => return Ok(()),
+    }
+    let mut crew = Crew { office, keepers: HashMap::new(), leaving: HashMap::new(), tasks: JoinSet::new() };
+    let resource = ApiResource::erase::<Pipeline>(&());
+    let pipelines: Api<DynamicObject> = match &namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    // Untyped, so that one object that this version can't read doesn't hide all the others.
+    let mut events = std::pin::pin!(watcher(pipelines, watcher::Config::default()).default_backoff());
+    loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(event)) => crew.take(event),
+                Some(Err(error)) => tracing::warn!(%error, "the watch over Pipelines was interrupted and goes on"),
+                None => return Err(Error::WatchEnded),
+            },
+            Some(ended) = crew.tasks.join_next() => Crew::ended(&ended),
+            () = &mut stop => break,
+        }
+    }
+    ending.send_replace(true);
+    crew.stop().await;
+    Ok(())
+}
+
+/// Takes the finalizer off all Pipelines and says off how many.
+///
+/// # Errors
+/// The API server can't be reached, or refused.
+pub async fn release(namespace: Option<&str>) -> Result<usize, Error> {
+    let client = Client::try_default().await.map_err(|error| Error::Client(Box::new(error)))?;
+    let resource = ApiResource::erase::<Pipeline>(&());
+    let pipelines: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let mut released = 0;
+    for object in bounded("list Pipelines".to_owned(), pipelines.list(&ListParams::default())).await? {
+        if object.finalizers().iter().any(|one| one == object::FINALIZER) {
+            object::set_finalizer(&client, &object, false).await?;
+            released += 1;
+        }
+    }
+    Ok(released)
+}
+
+/// The tasks, one for each Pipeline.
+struct Crew {
+    office: Arc<Office>,
+    keepers: HashMap<PipelineKey, Post>,
+    /// Those whose Pipeline is gone and that may still take away what it left.
+    leaving: HashMap<PipelineKey, AbortHandle>,
+    tasks: JoinSet<PipelineKey>,
+}
+
+/// The line to one task.
+struct Post {
+    uid: Option<String>,
+    objects: watch::Sender<Option<Arc<DynamicObject>>>,
+    /// Seen since the list began.
+    listed: bool,
+    task: AbortHandle,
+}
+
+impl Crew {
+    fn take(&mut self, event: watcher::Event<DynamicObject>) {
+        match event {
+            watcher::Event::Init => self.keepers.values_mut().for_each(|post| post.listed = false),
+            watcher::Event::InitApply(object) | watcher::Event::Apply(object) => self.hand_over(object),
+            watcher::Event::InitDone => {
+                let gone: Vec<PipelineKey> = self
+                    .keepers
+                    .iter()
+                    .filter(|(_, post)| !post.listed)
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                for key in &gone {
+                    self.dismiss(key);
+                }
+                self.office.metrics.ready();
+            }
+            watcher::Event::Delete(object) => self.dismiss(&key_of(&object)),
+        }
+    }
+
+    fn hand_over(&mut self, object: DynamicObject) {
+        let (key, uid) = (key_of(&object), object.uid());
+        // Deleted and made anew: another Pipeline of the same name.
+        if self.keepers.get(&key).is_some_and(|post| post.uid != uid) {
+            self.dismiss(&key);
+        }
+        let object = Arc::new(object);
+        if let Some(post) = self.keepers.get_mut(&key) {
+            post.listed = true;
+            post.objects.send_replace(Some(object));
+            return;
+        }
+        // It takes up what the one before left; every change that is under way can be repeated.
+        if let Some(before) = self.leaving.remove(&key) {
+            before.abort();
+        }
+        let (objects, receiver) = watch::channel(Some(Arc::clone(&object)));
+        let keeper = Keeper::new(Arc::clone(&self.office), key.clone(), receiver);
+        let of = key.clone();
+        let task = self.tasks.spawn(async move {
+            keeper.run().await;
+            of
+        });
+        self.keepers.insert(key, Post { uid, objects, listed: true, task });
+    }
+
+    fn dismiss(&mut self, key: &PipelineKey) {
+        // The closed line tells the task to end.
+        if let Some(post) = self.keepers.remove(key) {
+            self.leaving.insert(key.clone(), post.task);
+        }
+        self.leaving.retain(|_, task| !task.is_finished());
+        self.office.metrics.forget(key);
+    }
+
+    fn ended(ended: &Result<PipelineKey, tokio::task::JoinError>) {
+        match ended {
+            Ok(key) => tracing::info!(namespace = key.namespace, pipeline = key.name, "no longer kept"),
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => tracing::error!(%error, "a task that kept a Pipeline ended abnormally"),
+        }
+    }
+
+    async fn stop(mut self) {
+        self.keepers.clear();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_DEADLINE, all).await.is_err() {
+            tracing::warn!("some changes were still under way; the next operator sees what became of them");
+        }
+    }
+}
+
+fn key_of(object: &DynamicObject) -> PipelineKey {
+    PipelineKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}

@@ -1,0 +1,423 @@
+//! Stages as Deployments: the edge of the operator in a cluster.
+//!
+//! Objects are applied server-side with one field manager and pruned by label. What there is comes from watches, so a
+//! look costs calls only to the workers' `/status`.
+
+pub mod children;
+pub mod covers;
+pub mod objects;
+pub mod pods;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use acequia_crds::names::{StageId, StageKind};
+use acequia_crds::stage_report::StageReport;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job as BatchJob;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::children::{Children, PipelineKey};
+use self::covers::covers;
+use self::objects::{CONFIG_HASH, STAGE_LABEL, Shape};
+use crate::http::{Http, Verb};
+use crate::model::desired::{Desired, DesiredStage, Job};
+use crate::model::observed::{ObservedReplica, ObservedStage, ReplicaState};
+
+/// Who applies: the field manager of everything that the operator writes.
+pub const FIELD_MANAGER: &str = "acequia";
+/// How long one call to the API server may take.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a worker may take to say how it is.
+const REPORT_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the last answer of a pod stands for one that is slow.
+const REPORT_LASTS: Duration = Duration::from_secs(15);
+/// How often a job is asked whether it has ended.
+const JOB_POLL: Duration = Duration::from_millis(500);
+
+/// Why the API server didn't do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It refused, or couldn't be reached.
+    #[error("{what}: {source}{hint}")]
+    Api {
+        /// What was asked. Example: `apply Deployment shop-sink-dwh`.
+        what: String,
+        /// What to do about it, if that is known.
+        hint: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// No answer in time.
+    #[error("{what}: no answer within {} s", CALL_DEADLINE.as_secs())]
+    Timeout {
+        /// What was asked.
+        what: String,
+    },
+    /// An object of that name belongs to somebody else.
+    #[error(
+        "{what}: there is one already that belongs to somebody else; delete it, or give the stage another name"
+    )]
+    Foreign {
+        /// What was to be applied.
+        what: String,
+    },
+    /// A job ended without success.
+    #[error("job {name} failed: {why}")]
+    JobFailed {
+        /// Its name.
+        name: String,
+        /// Its last words.
+        why: String,
+    },
+    /// A job didn't end in time.
+    #[error("job {name} has not ended within {seconds} s: {why}")]
+    JobTimeout {
+        /// Its name.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+        /// How it was then.
+        why: String,
+    },
+}
+
+/// Runs the stages of one Pipeline as Deployments.
+pub struct Deployments {
+    client: Client,
+    children: Arc<Children>,
+    shape: Shape,
+    http: Http,
+    /// What each pod said last.
+    reports: Mutex<BTreeMap<String, (Instant, StageReport)>>,
+}
+
+impl Deployments {
+    /// Nothing is called yet.
+    ///
+    /// # Errors
+    /// TLS can't be set up on this machine.
+    pub fn new(client: Client, children: Arc<Children>, shape: Shape) -> Result<Self, crate::http::NoAnswer> {
+        let http = Http::new(REPORT_DEADLINE)?;
+        Ok(Self { client, children, shape, http, reports: Mutex::default() })
+    }
+
+    /// Every stage that has a Deployment or pods, with what each pod says at `GET /status`.
+    pub async fn observe(&self, desired: &Desired) -> BTreeMap<StageId, ObservedStage> {
+        let of = self.key();
+        let config_maps: Vec<String> =
+            self.children.config_maps(&of).iter().map(|object| object.name_any()).collect();
+        let mut stages: BTreeMap<StageId, ObservedStage> = BTreeMap::new();
+        for deployment in self.children.deployments(&of) {
+            let Some(id) = stage_of(deployment.as_ref()) else { continue };
+            let wanted = desired.stages.get(&id);
+            stages.insert(id.clone(), self.look(&id, &deployment, wanted, &config_maps));
+        }
+        for pod in self.children.pods(&of) {
+            // The pods of jobs have a name there that is no stage's.
+            let Some(id) = stage_of(pod.as_ref()) else { continue };
+            if let Some(replica) = pods::replica(&pod) {
+                stages.entry(id).or_insert_with(gone).replicas.push(replica);
+            }
+        }
+        for stage in stages.values_mut() {
+            stage.replicas.sort_by(|a, b| a.pod.cmp(&b.pod));
+        }
+        self.ask(stages.values_mut().flat_map(|stage| &mut stage.replicas)).await;
+        stages
+    }
+
+    /// Makes the stage's objects as they shall be. Returns when the API server has them.
+    ///
+    /// # Errors
+    /// It refused, or an object of that name belongs to somebody else.
+    pub async fn set(&self, id: &StageId, stage: &DesiredStage) -> Result<(), Error> {
+        let (config, deployment) = (self.shape.config_map(id, stage), self.shape.deployment(id, stage));
+        self.apply(&config).await?;
+        self.apply(&deployment).await?;
+        self.prune(id, Some(&config.name_any())).await
+    }
+
+    /// Takes the stage's objects away; its pods are seen as stopping until they are gone.
+    ///
+    /// # Errors
+    /// The API server refused.
+    pub async fn remove(&self, id: &StageId) -> Result<(), Error> {
+        for deployment in self.children.deployments(&self.key()) {
+            if stage_of(deployment.as_ref()).as_ref() == Some(id) {
+                self.delete::<Deployment>(&deployment.name_any(), &DeleteParams::background()).await?;
+            }
+        }
+        self.prune(id, None).await
+    }
+
+    /// Runs a worker once, to its end, as a Job.
+    ///
+    /// # Errors
+    /// The API server refused, the job ended without success, or it took longer than `deadline`.
+    pub async fn run_job(&self, job: &Job, deadline: Duration) -> Result<(), Error> {
+        let name = job_name(&job.name);
+        let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX);
+        let (config, batch) = self.shape.job(&name, job, seconds);
+        // One that was left over by an operator that ended may have failed for a reason that is gone.
+        self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
+        self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
+        self.create(&config).await?;
+        self.create(&batch).await?;
+        let ended = self.await_job(&name, deadline).await;
+        self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
+        self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
+        ended
+    }
+
+    async fn await_job(&self, name: &str, deadline: Duration) -> Result<(), Error> {
+        let jobs: Api<BatchJob> = self.api();
+        let started = Instant::now();
+        loop {
+            let what = format!("look at Job {name}");
+            let job = bounded(what, jobs.get_opt(name)).await?;
+            let status = job.and_then(|job| job.status).unwrap_or_default();
+            if status.succeeded.unwrap_or(0) > 0 {
+                return Ok(());
+            }
+            let over = started.elapsed() >= deadline;
+            if over || status.failed.unwrap_or(0) > 0 {
+                let why = self.last_words(name).await.unwrap_or_else(|| "no reason is known".to_owned());
+                let name = name.to_owned();
+                return Err(if over {
+                    Error::JobTimeout { name, seconds: deadline.as_secs(), why }
+                } else {
+                    Error::JobFailed { name, why }
+                });
+            }
+            tokio::time::sleep(JOB_POLL).await;
+        }
+    }
+
+    async fn last_words(&self, job: &str) -> Option<String> {
+        let pods: Api<Pod> = self.api();
+        let params = ListParams::default().labels(&format!("{STAGE_LABEL}={job}"));
+        let pods = bounded(format!("list pods of Job {job}"), pods.list(&params)).await.ok()?;
+        pods.items.iter().filter_map(pods::replica).find_map(|replica| replica.last_exit)
+    }
+
+    fn look(
+        &self,
+        id: &StageId,
+        deployment: &Deployment,
+        wanted: Option<&DesiredStage>,
+        config_maps: &[String],
+    ) -> ObservedStage {
+        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let replicas = u32::try_from(replicas).unwrap_or(0);
+        let has = annotation(deployment);
+        let hash = match wanted {
+            Some(wanted) if self.is_as_applied(id, deployment, wanted, replicas, config_maps) => {
+                wanted.hash.clone()
+            }
+            // Edited by hand, or by an operator with other settings: any text that is no hash of ours.
+            Some(wanted) if has == wanted.hash => format!("{has}, but not as applied"),
+            _ => has,
+        };
+        let wanted = if deployment.metadata.deletion_timestamp.is_some() { 0 } else { replicas };
+        ObservedStage { hash, wanted, replicas: Vec::new(), fault: pods::deployment_fault(deployment) }
+    }
+
+    fn is_as_applied(
+        &self,
+        id: &StageId,
+        deployment: &Deployment,
+        wanted: &DesiredStage,
+        replicas: u32,
+        config_maps: &[String],
+    ) -> bool {
+        let mut expected = self.shape.deployment(id, wanted);
+        // Their number is compared on its own.
+        if let Some(spec) = &mut expected.spec {
+            spec.replicas = i32::try_from(replicas).ok();
+        }
+        config_maps.contains(&self.shape.config_name(id, &wanted.hash)) && covers(&expected, deployment)
+    }
+
+    async fn ask(&self, replicas: impl Iterator<Item = &mut ObservedReplica>) {
+        let mut replicas: Vec<&mut ObservedReplica> = replicas.collect();
+        let asked = replicas.iter_mut().map(|replica| async {
+            if let Some(address) = &replica.address {
+                replica.report = self.report(address).await;
+            }
+        });
+        futures::future::join_all(asked).await;
+        let mut last = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        bridge(&mut last, replicas, Instant::now());
+    }
+
+    async fn report(&self, address: &str) -> Option<StageReport> {
+        let answer = self.http.call(Verb::Get, &format!("http://{address}/status"), None, None).await.ok()?;
+        serde_json::from_str(&answer.body).ok()
+    }
+
+    /// Deletes the ConfigMaps of a stage but the one in use.
+    async fn prune(&self, id: &StageId, keep: Option<&str>) -> Result<(), Error> {
+        for object in self.children.config_maps(&self.key()) {
+            let name = object.name_any();
+            if stage_of(object.as_ref()).as_ref() == Some(id) && keep != Some(name.as_str()) {
+                self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply<K>(&self, object: &K) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+    {
+        let name = object.name_any();
+        let api: Api<K> = self.api();
+        let what = format!("apply {} {name}", K::kind(&()));
+        let existing = bounded(what.clone(), api.get_metadata_opt(&name)).await?;
+        if existing.is_some_and(|existing| !self.owns(existing.meta())) {
+            return Err(Error::Foreign { what });
+        }
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        bounded(what, api.patch(&name, &params, &Patch::Apply(object))).await?;
+        Ok(())
+    }
+
+    fn owns(&self, metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> bool {
+        metadata.owner_references.iter().flatten().any(|owner| owner.uid == self.shape.uid)
+    }
+
+    async fn create<K>(&self, object: &K) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+    {
+        let what = format!("create {} {}", K::kind(&()), object.name_any());
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let api: Api<K> = self.api();
+        let started = Instant::now();
+        loop {
+            match bounded(what.clone(), api.create(&params, object)).await {
+                // One that is being deleted has not gone yet.
+                Err(Error::Api { source, .. })
+                    if source.is_conflict_or_exists() && started.elapsed() < CALL_DEADLINE =>
+                {
+                    tokio::time::sleep(JOB_POLL).await;
+                }
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    async fn delete<K>(&self, name: &str, params: &DeleteParams) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = self.api();
+        match bounded(format!("delete {} {name}", K::kind(&())), api.delete(name, params)).await {
+            Err(Error::Api { source, .. }) if is_not_found(&source) => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.shape.pipeline.namespace)
+    }
+
+    fn key(&self) -> PipelineKey {
+        let pipeline = &self.shape.pipeline;
+        PipelineKey { namespace: pipeline.namespace.clone(), name: pipeline.name.clone() }
+    }
+}
+
+trait Exists {
+    fn is_conflict_or_exists(&self) -> bool;
+}
+
+impl Exists for kube::Error {
+    fn is_conflict_or_exists(&self) -> bool {
+        matches!(self, Self::Api(status) if status.code == 409)
+    }
+}
+
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// A call that ends, with an error that says what was asked.
+pub async fn bounded<T>(
+    what: String,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_DEADLINE, call).await {
+        Err(_) => Err(Error::Timeout { what }),
+        Ok(done) => done.map_err(|source| {
+            let hint = match &source {
+                kube::Error::Api(status) if status.code == 403 && status.message.contains("quota") => {
+                    "; raise the quota of the namespace, or delete what isn't needed"
+                }
+                kube::Error::Api(status) if status.code == 403 => {
+                    "; the operator's account lacks this right: the chart's RBAC grants it"
+                }
+                _ => "",
+            };
+            Error::Api { what, hint, source: Box::new(source) }
+        }),
+    }
+}
+
+/// A stage of which only pods are left, or nothing.
+const fn gone() -> ObservedStage {
+    ObservedStage { hash: String::new(), wanted: 0, replicas: Vec::new(), fault: None }
+}
+
+fn stage_of(object: &impl Resource) -> Option<StageId> {
+    let label = object.meta().labels.as_ref()?.get(STAGE_LABEL)?;
+    let (kind, name) = label.split_once('-')?;
+    let kind = StageKind::ALL.into_iter().find(|one| one.as_str() == kind)?;
+    Some(StageId::new(kind, name))
+}
+
+fn annotation(deployment: &Deployment) -> String {
+    let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+    let annotations = template.and_then(|metadata| metadata.annotations.as_ref());
+    annotations.and_then(|annotations| annotations.get(CONFIG_HASH)).cloned().unwrap_or_default()
+}
+
+/// A DNS label from the name of a job.
+fn job_name(name: &str) -> String {
+    let readable: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let hash = acequia_crds::stage_report::config_hash(name);
+    let readable: String = readable.to_ascii_lowercase().chars().take(40).collect();
+    format!("{}-{}", readable.trim_end_matches('-'), &hash[..8])
+}
+
+/// Gives a pod that didn't answer this time what it said last, for a while, and keeps what the others said.
+fn bridge(
+    last: &mut BTreeMap<String, (Instant, StageReport)>,
+    replicas: Vec<&mut ObservedReplica>,
+    now: Instant,
+) {
+    last.retain(|_, (at, _)| now.duration_since(*at) < REPORT_LASTS);
+    for replica in replicas.into_iter().filter(|replica| replica.state == ReplicaState::Running) {
+        let Some(pod) = &replica.pod else { continue };
+        match &replica.report {
+            Some(report) => {
+                last.insert(pod.clone(), (now, report.clone()));
+            }
+            None => replica.report = last.get(pod).map(|(_, report)| report.clone()),
+        }
+    }
+}

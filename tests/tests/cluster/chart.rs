@@ -1,0 +1,108 @@
+//! The chart: what it renders, what it refuses, and what its account may do.
+
+use acequia_tests::cluster::{Cluster, NAMESPACE};
+use acequia_tests::stack::root;
+use serde_json::Value;
+
+fn chart() -> String {
+    root().join("helm/acequia").display().to_string()
+}
+
+/// What the chart renders with these values.
+fn rendered(cluster: &Cluster, values: &[&str]) -> Vec<Value> {
+    let chart = chart();
+    let mut arguments = vec!["template", "acequia", &chart, "--kube-version", "1.34.0"];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    let text = cluster.helm(&arguments).expect("the chart renders");
+    let documents = text
+        .split("\n---")
+        .filter(|text| text.lines().any(|line| !line.is_empty() && !line.starts_with('#')));
+    documents
+        .map(|text| serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")))
+        .collect()
+}
+
+fn of_kind<'a>(documents: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    documents.iter().filter(|document| document["kind"] == kind).collect()
+}
+
+#[test]
+fn the_chart_passes_helm_lint_and_wrong_values_are_refused_by_name() {
+    let cluster = Cluster::brought_up();
+    cluster.helm(&["lint", "--strict", &chart()]).expect("helm lint");
+    let wrong = [
+        ("clusterName=Shop", "clusterName"),
+        ("scope=Everything", "scope"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("kafka[0].bootstrap=kafka:9092", "bootstrap"),
+        ("connect[0].url=connect:8083", "url"),
+        ("kafka[0].bootstrapServers=k:1,kafka[0].sasl.mechanism=PLAIN", "credentialsSecret"),
+        ("replicas=2", "replicas"),
+        ("deletionDeadlineSeconds=1", "deletionDeadlineSeconds"),
+    ];
+    for (value, name) in wrong {
+        let refused = cluster
+            .helm(&["template", "acequia", &chart(), "--kube-version", "1.34.0", "--set", value])
+            .expect_err(value);
+        assert!(refused.contains(name), "{value}: {refused}");
+    }
+}
+
+#[test]
+fn rights_are_of_one_namespace_or_of_all_and_hold_no_secret_and_no_wildcard() {
+    let cluster = Cluster::brought_up();
+    for (scope, kind) in [("Namespaced", "Role"), ("Cluster", "ClusterRole")] {
+        let documents = rendered(&cluster, &[&format!("scope={scope}")]);
+        let roles = of_kind(&documents, kind);
+        assert_eq!(roles.len(), 1, "{scope}");
+        let other = if kind == "Role" { "ClusterRole" } else { "Role" };
+        assert!(of_kind(&documents, other).is_empty(), "{scope}");
+        let text = roles[0]["rules"].to_string();
+        assert!(!text.contains('*') && !text.contains("secrets"), "{text}");
+    }
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:acequia");
+    let may = |verb: &str, what: &str| cluster.try_kubectl(&["auth", "can-i", verb, what, &account]).is_ok();
+    assert!(may("patch", "deployments.apps") && may("patch", "pipelines.acequia.dev/status"));
+    for (verb, what) in [
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("create", "pods"),
+        ("create", "roles"),
+        ("delete", "pipelines.acequia.dev"),
+    ] {
+        assert!(!may(verb, what), "it may {verb} {what}");
+    }
+}
+
+#[test]
+fn credentials_of_servers_are_mounted_files_and_every_pod_is_restricted() {
+    let cluster = Cluster::brought_up();
+    let documents = rendered(
+        &cluster,
+        &[
+            "kafka[0].bootstrapServers=k:9092,kafka[0].sasl.mechanism=PLAIN,kafka[0].sasl.credentialsSecret=kafka-login",
+            "connect[0].url=http://c:8083,connect[0].credentialsSecret=connect-login",
+        ],
+    );
+    let deployment = of_kind(&documents, "Deployment")[0];
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mounts = pod["containers"][0]["volumeMounts"].to_string();
+    for secret in ["kafka-login", "connect-login"] {
+        assert!(mounts.contains(&format!("/etc/acequia/secrets/{secret}")), "{mounts}");
+    }
+    assert!(!pod["containers"][0]["env"].to_string().contains("secretKeyRef"));
+    let job = of_kind(&documents, "Job")[0];
+    let test = of_kind(&documents, "Pod")[0];
+    for spec in [pod, &job["spec"]["template"]["spec"], &test["spec"]] {
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(spec["containers"][0]["securityContext"]["capabilities"]["drop"][0], "ALL");
+        assert_eq!(spec["enableServiceLinks"], false);
+    }
+    let crd = of_kind(&documents, "CustomResourceDefinition")[0];
+    assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    assert!(of_kind(&rendered(&cluster, &["crds.install=false"]), "CustomResourceDefinition").is_empty());
+}

@@ -1,0 +1,174 @@
+//! A Pipeline that is deleted is gone within a minute, whatever is away, and what was left is told.
+
+use std::time::{Duration, Instant};
+
+use acequia_kafka::admin::Admin;
+use acequia_tests::cluster::{Cluster, GONE_DEADLINE, NAMESPACE, RELEASE};
+use acequia_tests::database::Database;
+use acequia_tests::stack::KAFKA_DEADLINE;
+use acequia_tests::wait::until;
+
+use crate::small::{READY_DEADLINE, Small};
+
+/// How long a server may take to be back.
+const BACK_DEADLINE: Duration = Duration::from_secs(120);
+
+fn topics(small: &Small) -> Vec<String> {
+    let admin = Admin::connect(&small.stack.kafka(), "acequia tests").expect("an admin client");
+    let all = admin.list_topics(KAFKA_DEADLINE).expect("Kafka answers");
+    all.into_iter().filter(|name| name.starts_with(&small.topic())).collect()
+}
+
+/// Deletes the object and waits until it is gone, in time.
+fn delete(small: &Small) {
+    let started = Instant::now();
+    small.cluster.kubectl(&["delete", "pipeline", &small.name, "--wait=false"]);
+    until(
+        "the Pipeline is gone",
+        GONE_DEADLINE,
+        || small.cluster.get("pipelines", &small.name),
+        Option::is_none,
+    );
+    println!("{} was gone after {:.1} s", small.name, started.elapsed().as_secs_f64());
+    let labels = format!("acequia.dev/pipeline={}", small.name);
+    until("no pod is left", GONE_DEADLINE, || small.cluster.list("pods", &labels), Vec::is_empty);
+}
+
+/// What was told of a Pipeline that was let go.
+fn left_behind(cluster: &Cluster, pipeline: &str) -> String {
+    let events = cluster.list("events", "");
+    let told = events
+        .iter()
+        .filter(|event| event["reason"] == "LeftBehind" && event["regarding"]["name"] == pipeline);
+    told.filter_map(|event| event["note"].as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// Made and deleted once more, when everything is there again: it takes up what was left.
+fn clean_up(mut small: Small) {
+    small.acequia.start();
+    small.acequia.wait("it is ready once more", BACK_DEADLINE, |status| status.ready);
+    small.delete();
+}
+
+fn scale(cluster: &Cluster, server: &str, replicas: u32) {
+    let labels = format!("app.kubernetes.io/name={server}");
+    let object = cluster.kubectl(&["get", "deployment,statefulset", "-l", &labels, "-o", "name"]);
+    cluster.kubectl(&["scale", object.trim(), &format!("--replicas={replicas}")]);
+    if replicas == 0 {
+        until(&format!("{server} is away"), BACK_DEADLINE, || cluster.list("pods", &labels), Vec::is_empty);
+    } else {
+        cluster.kubectl(&["rollout", "status", object.trim(), "--timeout=120s"]);
+    }
+}
+
+#[test]
+fn topics_stay_under_retain_and_go_under_delete() {
+    let small = Small::ready("retained", |manifest| {
+        manifest.replace("deletionPolicy: Delete", "deletionPolicy: Retain")
+    });
+    small.flows("before");
+    delete(&small);
+    assert_eq!(topics(&small).len(), 2, "topics stay");
+    let mut again = small;
+    again.acequia.start();
+    again.wait_until_ready();
+    again.flows("after");
+    again.acequia.edit(|pipeline| pipeline["spec"]["deletionPolicy"] = "Delete".into());
+    again.wait_until_ready();
+    delete(&again);
+    assert_eq!(topics(&again), Vec::<String>::new());
+    let slots = "SELECT count(*) FROM pg_replication_slots WHERE database = ";
+    let slots = format!("{slots}'{}'", again.topic());
+    assert_eq!(Database::open_as_superuser(&again.stack).number(&slots), 0, "the slot");
+    again.drop_databases();
+}
+
+#[test]
+fn with_kafka_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
+    let small = Small::ready("nokafka", |manifest| manifest);
+    scale(&small.cluster, "kafka", 0);
+    delete(&small);
+    let told = left_behind(&small.cluster, &small.name);
+    assert!(told.contains("left behind") && told.contains("Kafka"), "{told}");
+    scale(&small.cluster, "kafka", 1);
+    clean_up(small);
+}
+
+#[test]
+fn with_connect_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
+    let small = Small::ready("noconnect", |manifest| manifest);
+    scale(&small.cluster, "connect", 0);
+    delete(&small);
+    let told = left_behind(&small.cluster, &small.name);
+    assert!(told.contains(&small.connector()), "{told}");
+    scale(&small.cluster, "connect", 1);
+    clean_up(small);
+}
+
+#[test]
+fn with_the_operator_uninstalled_first_a_pipeline_can_still_be_deleted() {
+    let small = Small::ready("nooperator", |manifest| manifest);
+    let values = small.cluster.helm(&["get", "values", RELEASE, "-o", "yaml"]).expect("the values");
+    let file = small.acequia.folder().join("values.yaml");
+    std::fs::write(&file, values).expect("the values are written");
+    small
+        .cluster
+        .helm(&["uninstall", RELEASE, "--wait", "--timeout", "120s"])
+        .expect("the chart is uninstalled");
+    small.cluster.kubectl_anywhere(&["get", "crd", "pipelines.acequia.dev"]);
+    small.flows("without an operator");
+    delete(&small);
+    let chart = acequia_tests::stack::root().join("helm/acequia");
+    let (chart, file) = (chart.display().to_string(), file.display().to_string());
+    let install = ["install", RELEASE, &chart, "--values", &file, "--wait", "--timeout", "120s"];
+    small.cluster.helm(&install).expect("the chart is installed again");
+    small.cluster.helm(&["test", RELEASE, "--timeout", "60s"]).expect("helm test");
+    clean_up(small);
+}
+
+#[test]
+fn a_pipeline_goes_with_its_namespace() {
+    let small = Small::ready("wide", |manifest| manifest);
+    let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
+    let scope = |scope: &str| {
+        let servers = format!("kafka.{NAMESPACE}.svc:9092");
+        let more =
+            format!("kafka[1].bootstrapServers={servers},connect[1].url=http://connect.{NAMESPACE}.svc:8083");
+        let scope = format!(
+            "scope={scope},kafka[0].bootstrapServers=kafka:9092,connect[0].url=http://connect:8083,{more}"
+        );
+        let upgrade =
+            ["upgrade", RELEASE, &chart, "--reuse-values", "--set", &scope, "--wait", "--timeout", "120s"];
+        small.cluster.helm(&upgrade).expect("the chart is upgraded");
+    };
+    scope("Cluster");
+    let other = format!("{}-elsewhere", small.name);
+    small.cluster.kubectl(&["create", "namespace", &other]);
+    let manifest = format!(
+        "apiVersion: acequia.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: there, namespace: {other}}}\nspec:\n  \
+         deletionPolicy: Delete\n  kafka: {{bootstrapServers: \"kafka.{NAMESPACE}.svc:9092\"}}\n  \
+         topics: [{{name: {}_elsewhere}}]\n",
+        small.topic()
+    );
+    small.cluster.apply_anywhere(&manifest).expect("the Pipeline is applied");
+    let ready = format!("--namespace={other}");
+    small.cluster.kubectl_anywhere(&[
+        &ready,
+        "wait",
+        "pipeline/there",
+        "--for=condition=Ready",
+        "--timeout=60s",
+    ]);
+    assert!(topics(&small).iter().any(|name| name.ends_with("_elsewhere")), "the topic is there");
+    let started = Instant::now();
+    small.cluster.kubectl_anywhere(&["delete", "namespace", &other, "--wait=true", "--timeout=60s"]);
+    println!("the namespace was gone after {:.1} s", started.elapsed().as_secs_f64());
+    until(
+        "its topic is gone",
+        READY_DEADLINE,
+        || topics(&small),
+        |topics| topics.iter().all(|name| !name.ends_with("_elsewhere")),
+    );
+    scope("Namespaced");
+    small.delete();
+}

@@ -1,0 +1,124 @@
+//! What goes wrong outside: the condition says what, where, why and what to do within 30 s, and all is well by itself
+//! once the cause is gone.
+
+use std::time::Duration;
+
+use acequia_tests::cluster::condition;
+use acequia_tests::wait::until;
+
+use crate::small::{READY_DEADLINE, Small};
+
+/// How soon a fault must be said.
+const SAID_WITHIN: Duration = Duration::from_secs(30);
+/// How long the kubelet may take to show a Secret to a pod that waits for it, and the worker to look again.
+const HEALED_WITHIN: Duration = Duration::from_secs(150);
+
+/// Waits until Ready is not True and its message holds all these words.
+fn says(small: &Small, words: &[&str]) -> String {
+    let look = || {
+        let object = small.cluster.get("pipelines", &small.name)?;
+        let ready = condition(&object, "Ready")?;
+        (ready["status"] != "True").then(|| ready["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let message = until(&format!("Ready says {words:?}"), SAID_WITHIN, look, |message| {
+        message.as_ref().is_some_and(|message| words.iter().all(|word| message.contains(word)))
+    });
+    println!("{}", message.as_deref().unwrap_or_default());
+    message.unwrap_or_default()
+}
+
+fn secret(small: &Small, name: &str, username: &str, password: &str) {
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{username: {username}, password: \"{password}\"}}\n"
+    );
+    small.cluster.apply(&text).expect("the Secret is applied");
+}
+
+#[test]
+fn a_missing_secret_and_a_wrong_password_are_said_and_heal() {
+    let mut small = Small::new("secret", |manifest| manifest);
+    let name = format!("{}-dwh", small.name);
+    small.acequia.edit_file(|pipeline| {
+        pipeline["spec"]["stores"][1]["postgres"]["credentialsSecret"] = name.as_str().into();
+    });
+    small.acequia.start();
+    says(&small, &[&name]);
+    secret(&small, &name, "dwh", "wrong");
+    let wrong = |small: &Small| {
+        until(
+            "a wrong password is said",
+            HEALED_WITHIN,
+            || message(small),
+            |message| message.contains("password"),
+        );
+    };
+    wrong(&small);
+    let right = |key: &str| {
+        std::fs::read_to_string(small.stack.secrets().join("dwh-db").join(key)).expect("the stack's secret")
+    };
+    secret(&small, &name, &right("username"), &right("password"));
+    small.acequia.wait("all is well", HEALED_WITHIN, |status| status.ready);
+    small.flows("healed");
+    small.cluster.kubectl(&["delete", "secret", &name]);
+    small.delete();
+}
+
+fn message(small: &Small) -> String {
+    let object = small.cluster.get("pipelines", &small.name).unwrap_or_default();
+    let ready = condition(&object, "Ready").cloned().unwrap_or_default();
+    ready["message"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_and_a_quota_are_said_and_heal() {
+    let mut small = Small::ready("pods", |manifest| manifest);
+    small.acequia.edit(|pipeline| {
+        pipeline["spec"]["sinks"][0]["workers"] = serde_json::json!({"image": "nowhere.invalid/none:1"});
+    });
+    says(&small, &["sink-dwh", "nowhere.invalid/none:1", "spec.workers.image"]);
+    small.acequia.edit(|pipeline| {
+        pipeline["spec"]["sinks"][0].as_object_mut().expect("a sink").remove("workers");
+    });
+    small.wait_until_ready();
+
+    let quota =
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: small}\nspec: {hard: {count/pods: \"0\"}}\n";
+    small.cluster.apply(quota).expect("the quota is applied");
+    small.cluster.kill_pods(&format!("acequia.dev/pipeline={},acequia.dev/stage=sink-dwh", small.name));
+    says(&small, &["sink-dwh", "quota"]);
+    small.cluster.kubectl(&["delete", "resourcequota", "small"]);
+    small.acequia.wait("all is well", READY_DEADLINE, |status| status.ready);
+    small.flows("healed");
+    small.delete();
+}
+
+#[test]
+fn a_connect_that_is_away_is_said_and_heals() {
+    let mut small = Small::ready("away", |manifest| manifest);
+    let cluster = small.cluster.clone();
+    let connect = cluster.kubectl(&[
+        "get",
+        "deployment,statefulset",
+        "-l",
+        "app.kubernetes.io/name=connect",
+        "-o",
+        "name",
+    ]);
+    let connect = connect.trim();
+    cluster.kubectl(&["scale", connect, "--replicas=0"]);
+    says(&small, &["Kafka Connect at http://connect:8083"]);
+    cluster.kubectl(&["scale", connect, "--replicas=1"]);
+    small.acequia.wait("all is well", READY_DEADLINE, |status| status.ready);
+    small.flows("healed");
+    small.delete();
+}
+
+#[test]
+fn a_server_that_nobody_allowed_is_refused_by_name() {
+    let mut small = Small::new("allowed", |manifest| manifest.replace("kafka:9092", "mine:9092"));
+    small.acequia.start();
+    says(&small, &["spec.kafka.bootstrapServers", "mine:9092", "kafka:9092"]);
+    small.acequia.edit(|pipeline| pipeline["spec"]["kafka"]["bootstrapServers"] = "kafka:9092".into());
+    small.wait_until_ready();
+    small.delete();
+}
