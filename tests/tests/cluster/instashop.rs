@@ -83,8 +83,8 @@ fn instashop_runs_on_a_cluster_whatever_is_killed_and_leaves_nothing_when_it_goe
         wait_for_work(&shop, &mut warehouse, &format!("round {round}, all aggregations killed"));
         cluster.kill_pods("app.kubernetes.io/name=connect");
         wait_for_work(&shop, &mut warehouse, &format!("round {round}, connect killed"));
-        // Asked to go, as by a roll of the servers: a pod of a StatefulSet that is deleted by force has its successor before
-        // it has ended, and two brokers on one volume leave transactions that never end.
+        // Asked to go, as by a roll of the servers: of a StatefulSet's pod that is deleted by force the successor may come
+        // before it has ended.
         cluster.kubectl(&["delete", "pod", "kafka-0", "--wait=false"]);
         wait_for_work(&shop, &mut warehouse, &format!("round {round}, kafka restarted"));
         shop.correct();
