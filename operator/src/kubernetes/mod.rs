@@ -5,6 +5,7 @@
 
 pub mod children;
 pub mod covers;
+mod jobs;
 pub mod objects;
 pub mod pods;
 
@@ -16,9 +17,8 @@ use acequia_crds::names::{StageId, StageKind};
 use acequia_crds::stage_report::StageReport;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job as BatchJob;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,7 +27,7 @@ use self::children::{Children, PipelineKey};
 use self::covers::covers;
 use self::objects::{CONFIG_HASH, STAGE_LABEL, Shape};
 use crate::http::{Http, Verb};
-use crate::model::desired::{Desired, DesiredStage, Job};
+use crate::model::desired::{Desired, DesiredStage};
 use crate::model::observed::{ObservedReplica, ObservedStage, ReplicaState};
 
 /// Who applies: the field manager of everything that the operator writes.
@@ -38,8 +38,8 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 const REPORT_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the last answer of a pod stands for one that is slow.
 const REPORT_LASTS: Duration = Duration::from_secs(15);
-/// How often a job is asked whether it has ended.
-const JOB_POLL: Duration = Duration::from_millis(500);
+/// How often it is looked whether something has come to its end.
+const POLL: Duration = Duration::from_millis(500);
 
 /// Why the API server didn't do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -158,56 +158,6 @@ impl Deployments {
         self.prune(id, None).await
     }
 
-    /// Runs a worker once, to its end, as a Job.
-    ///
-    /// # Errors
-    /// The API server refused, the job ended without success, or it took longer than `deadline`.
-    pub async fn run_job(&self, job: &Job, deadline: Duration) -> Result<(), Error> {
-        let name = job_name(&job.name);
-        let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX);
-        let (config, batch) = self.shape.job(&name, job, seconds);
-        // One that was left over by an operator that ended may have failed for a reason that is gone.
-        self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
-        self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
-        self.create(&config).await?;
-        self.create(&batch).await?;
-        let ended = self.await_job(&name, deadline).await;
-        self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
-        self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
-        ended
-    }
-
-    async fn await_job(&self, name: &str, deadline: Duration) -> Result<(), Error> {
-        let jobs: Api<BatchJob> = self.api();
-        let started = Instant::now();
-        loop {
-            let what = format!("look at Job {name}");
-            let job = bounded(what, jobs.get_opt(name)).await?;
-            let status = job.and_then(|job| job.status).unwrap_or_default();
-            if status.succeeded.unwrap_or(0) > 0 {
-                return Ok(());
-            }
-            let over = started.elapsed() >= deadline;
-            if over || status.failed.unwrap_or(0) > 0 {
-                let why = self.last_words(name).await.unwrap_or_else(|| "no reason is known".to_owned());
-                let name = name.to_owned();
-                return Err(if over {
-                    Error::JobTimeout { name, seconds: deadline.as_secs(), why }
-                } else {
-                    Error::JobFailed { name, why }
-                });
-            }
-            tokio::time::sleep(JOB_POLL).await;
-        }
-    }
-
-    async fn last_words(&self, job: &str) -> Option<String> {
-        let pods: Api<Pod> = self.api();
-        let params = ListParams::default().labels(&format!("{STAGE_LABEL}={job}"));
-        let pods = bounded(format!("list pods of Job {job}"), pods.list(&params)).await.ok()?;
-        pods.items.iter().filter_map(pods::replica).find_map(|replica| replica.last_exit)
-    }
-
     fn look(
         &self,
         id: &StageId,
@@ -310,7 +260,7 @@ impl Deployments {
                 Err(Error::Api { source, .. })
                     if source.is_conflict_or_exists() && started.elapsed() < CALL_DEADLINE =>
                 {
-                    tokio::time::sleep(JOB_POLL).await;
+                    tokio::time::sleep(POLL).await;
                 }
                 done => return done.map(drop),
             }
@@ -394,14 +344,6 @@ fn annotation(deployment: &Deployment) -> String {
     let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
     let annotations = template.and_then(|metadata| metadata.annotations.as_ref());
     annotations.and_then(|annotations| annotations.get(CONFIG_HASH)).cloned().unwrap_or_default()
-}
-
-/// A DNS label from the name of a job.
-fn job_name(name: &str) -> String {
-    let readable: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let hash = acequia_crds::stage_report::config_hash(name);
-    let readable: String = readable.to_ascii_lowercase().chars().take(40).collect();
-    format!("{}-{}", readable.trim_end_matches('-'), &hash[..8])
 }
 
 /// Gives a pod that didn't answer this time what it said last, for a while, and keeps what the others said.

@@ -1,6 +1,7 @@
 //! The task that keeps one Pipeline.
 
-use std::collections::BTreeMap;
+mod deletion;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::{broadcast, watch};
 
+use self::deletion::clear_up;
 use super::events::{self, Reason};
 use super::last_valid::LastValid;
 use super::metrics::Metrics;
@@ -22,7 +24,7 @@ use super::settings::OperatorSettings;
 use super::status::Writer;
 use crate::access::Access;
 use crate::debezium::SecretReferences;
-use crate::desired::{Addresses, ConfigMaps, Settings, deletion_of, desired};
+use crate::desired::{Addresses, ConfigMaps, Settings, desired};
 use crate::kubernetes::children::{Children, PipelineKey};
 use crate::kubernetes::objects::Shape;
 use crate::kubernetes::{Deployments, Error};
@@ -34,8 +36,6 @@ use crate::stages::Stages;
 const TICK: Duration = Duration::from_secs(1);
 /// How often the ConfigMaps that a Pipeline refers to are read again.
 const CONFIG_MAPS_PAUSE: Duration = Duration::from_secs(30);
-/// How long it is tried to take away what a Pipeline left that was let go.
-const CLEAR_UP_LASTS: Duration = Duration::from_hours(1);
 /// Waits after the API server refused something: from, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
@@ -335,87 +335,6 @@ impl Keeper {
             tracing::warn!(namespace, pipeline, %error, "an Event could not be published");
         }
     }
-
-    /// Takes everything away that is to go, and lets the object go once it is, or after the deadline.
-    async fn let_go(&mut self, object: &DynamicObject) -> Result<Next, Error> {
-        if !object.finalizers().iter().any(|one| one == object::FINALIZER) {
-            return Ok(Next::Gone);
-        }
-        let since = match self.deleting_since {
-            Some(since) => since,
-            None => self.begin_deletion(object).await?,
-        };
-        let Some(reconciler) = &mut self.reconciler else {
-            // Nothing of it was ever carried out.
-            set_finalizer(&self.office.client, object, false).await?;
-            return Ok(Next::Gone);
-        };
-        if !reconciler.is_settled() {
-            let deadline = Duration::from_secs(self.office.settings.deletion_deadline_seconds);
-            if since.elapsed() < deadline {
-                // What can't be written to an object that is going is written in vain.
-                if let Err(error) = self.turn().await {
-                    tracing::debug!(%error, "while a Pipeline goes");
-                }
-                return Ok(Next::GoOn);
-            }
-            self.leave_behind().await;
-        }
-        set_finalizer(&self.office.client, object, false).await?;
-        Ok(Next::Gone)
-    }
-
-    async fn begin_deletion(&mut self, object: &DynamicObject) -> Result<Instant, Error> {
-        if self.reconciler.is_none() {
-            self.revive(object).await?;
-        }
-        if let (None, Ok(pipeline)) = (&self.reconciler, object::read(object)) {
-            // Its ConfigMaps may be gone before it; nothing that is taken away depends on what is in them.
-            let names = object::config_map_names(&pipeline.spec);
-            let maps = names.into_iter().map(|name| (name.to_owned(), BTreeMap::default())).collect();
-            if let Ok(wanted) = desired(&pipeline, &maps, &self.settings()) {
-                // One that was refused has nothing outside.
-                let _ = self.take_up(object, wanted, object.metadata.generation.unwrap_or_default());
-            }
-        }
-        if let Some(reconciler) = &mut self.reconciler {
-            let policy = object::read(object).map(|pipeline| pipeline.spec);
-            let spec = policy.ok().or_else(|| self.kept.as_ref().map(|kept| kept.spec.clone()));
-            reconciler.delete();
-            if let Some(spec) = spec {
-                let gone = deletion_of(reconciler.desired(), &spec);
-                // The same servers as before, so nothing about them is refused.
-                let _ = reconciler.take_up(gone, object.metadata.generation.unwrap_or_default());
-            }
-        }
-        let since = Instant::now();
-        self.deleting_since = Some(since);
-        Ok(since)
-    }
-
-    async fn leave_behind(&self) {
-        let Some(report) = self.reconciler.as_ref().and_then(Reconciler::report) else { return };
-        let left = crate::status::left_behind(report);
-        let seconds = self.office.settings.deletion_deadline_seconds;
-        let note = format!("let go after {seconds} s; left behind: {left}");
-        self.office.metrics.left_behind();
-        self.tell(Reason::LeftBehind, &note).await;
-    }
-}
-
-/// Goes on taking away what a Pipeline left that was let go: a server that was away may come back.
-async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool>) {
-    let began = Instant::now();
-    while !reconciler.is_settled() && began.elapsed() < CLEAR_UP_LASTS {
-        reconciler.turn();
-        tokio::select! {
-            () = reconciler.next() => {}
-            () = tokio::time::sleep(TICK) => {}
-            // An operator that ends, and one that is gone.
-            _ = stopping.changed() => break,
-        }
-    }
-    reconciler.stop().await;
 }
 
 /// Waits for a change of a child. False: of another Pipeline's.

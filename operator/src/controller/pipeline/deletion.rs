@@ -1,0 +1,101 @@
+//! The end of a Pipeline: what is taken away, when it is let go, and what is told of the rest.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
+use tokio::sync::watch;
+
+use super::{Keeper, Next, TICK};
+use crate::controller::events::Reason;
+use crate::controller::object::{self, set_finalizer};
+use crate::desired::{deletion_of, desired};
+use crate::kubernetes::Error;
+use crate::reconcile::Reconciler;
+
+/// How long it is tried to take away what a Pipeline left that was let go.
+const CLEAR_UP_LASTS: Duration = Duration::from_hours(1);
+
+impl Keeper {
+    /// Takes everything away that is to go, and lets the object go once it is, or after the deadline.
+    pub(super) async fn let_go(&mut self, object: &DynamicObject) -> Result<Next, Error> {
+        if !object.finalizers().iter().any(|one| one == object::FINALIZER) {
+            return Ok(Next::Gone);
+        }
+        let since = match self.deleting_since {
+            Some(since) => since,
+            None => self.begin_deletion(object).await?,
+        };
+        let Some(reconciler) = &mut self.reconciler else {
+            // Nothing of it was ever carried out.
+            set_finalizer(&self.office.client, object, false).await?;
+            return Ok(Next::Gone);
+        };
+        if !reconciler.is_settled() {
+            let deadline = Duration::from_secs(self.office.settings.deletion_deadline_seconds);
+            if since.elapsed() < deadline {
+                // What can't be written to an object that is going is written in vain.
+                if let Err(error) = self.turn().await {
+                    tracing::debug!(%error, "while a Pipeline goes");
+                }
+                return Ok(Next::GoOn);
+            }
+            self.leave_behind().await;
+        }
+        set_finalizer(&self.office.client, object, false).await?;
+        Ok(Next::Gone)
+    }
+
+    async fn begin_deletion(&mut self, object: &DynamicObject) -> Result<Instant, Error> {
+        if self.reconciler.is_none() {
+            self.revive(object).await?;
+        }
+        if let (None, Ok(pipeline)) = (&self.reconciler, object::read(object)) {
+            // Its ConfigMaps may be gone before it; nothing that is taken away depends on what is in them.
+            let names = object::config_map_names(&pipeline.spec);
+            let maps = names.into_iter().map(|name| (name.to_owned(), BTreeMap::default())).collect();
+            if let Ok(wanted) = desired(&pipeline, &maps, &self.settings()) {
+                // One that was refused has nothing outside.
+                let _ = self.take_up(object, wanted, object.metadata.generation.unwrap_or_default());
+            }
+        }
+        if let Some(reconciler) = &mut self.reconciler {
+            let policy = object::read(object).map(|pipeline| pipeline.spec);
+            let spec = policy.ok().or_else(|| self.kept.as_ref().map(|kept| kept.spec.clone()));
+            reconciler.delete();
+            if let Some(spec) = spec {
+                let gone = deletion_of(reconciler.desired(), &spec);
+                // The same servers as before, so nothing about them is refused.
+                let _ = reconciler.take_up(gone, object.metadata.generation.unwrap_or_default());
+            }
+        }
+        let since = Instant::now();
+        self.deleting_since = Some(since);
+        Ok(since)
+    }
+
+    async fn leave_behind(&self) {
+        let Some(report) = self.reconciler.as_ref().and_then(Reconciler::report) else { return };
+        let left = crate::status::left_behind(report);
+        let seconds = self.office.settings.deletion_deadline_seconds;
+        let note = format!("let go after {seconds} s; left behind: {left}");
+        self.office.metrics.left_behind();
+        self.tell(Reason::LeftBehind, &note).await;
+    }
+}
+
+/// Goes on taking away what a Pipeline left that was let go: a server that was away may come back.
+pub(super) async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool>) {
+    let began = Instant::now();
+    while !reconciler.is_settled() && began.elapsed() < CLEAR_UP_LASTS {
+        reconciler.turn();
+        tokio::select! {
+            () = reconciler.next() => {}
+            () = tokio::time::sleep(TICK) => {}
+            // An operator that ends, and one that is gone.
+            _ = stopping.changed() => break,
+        }
+    }
+    reconciler.stop().await;
+}

@@ -1,0 +1,71 @@
+//! Workers that run once, as Jobs.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::batch::v1::Job as BatchJob;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, DeleteParams, ListParams};
+
+use super::objects::STAGE_LABEL;
+use super::{Deployments, Error, POLL, bounded, pods};
+use crate::model::desired::Job;
+
+impl Deployments {
+    /// Runs a worker once, to its end, as a Job.
+    ///
+    /// # Errors
+    /// The API server refused, the job ended without success, or it took longer than `deadline`.
+    pub async fn run_job(&self, job: &Job, deadline: Duration) -> Result<(), Error> {
+        let name = job_name(&job.name);
+        let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX);
+        let (config, batch) = self.shape.job(&name, job, seconds);
+        // One that was left over by an operator that ended may have failed for a reason that is gone.
+        self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
+        self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
+        self.create(&config).await?;
+        self.create(&batch).await?;
+        let ended = self.await_job(&name, deadline).await;
+        self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
+        self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
+        ended
+    }
+
+    async fn await_job(&self, name: &str, deadline: Duration) -> Result<(), Error> {
+        let jobs: Api<BatchJob> = self.api();
+        let started = Instant::now();
+        loop {
+            let what = format!("look at Job {name}");
+            let job = bounded(what, jobs.get_opt(name)).await?;
+            let status = job.and_then(|job| job.status).unwrap_or_default();
+            if status.succeeded.unwrap_or(0) > 0 {
+                return Ok(());
+            }
+            let over = started.elapsed() >= deadline;
+            if over || status.failed.unwrap_or(0) > 0 {
+                let why = self.last_words(name).await.unwrap_or_else(|| "no reason is known".to_owned());
+                let name = name.to_owned();
+                return Err(if over {
+                    Error::JobTimeout { name, seconds: deadline.as_secs(), why }
+                } else {
+                    Error::JobFailed { name, why }
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn last_words(&self, job: &str) -> Option<String> {
+        let pods: Api<Pod> = self.api();
+        let params = ListParams::default().labels(&format!("{STAGE_LABEL}={job}"));
+        let pods = bounded(format!("list pods of Job {job}"), pods.list(&params)).await.ok()?;
+        pods.items.iter().filter_map(pods::replica).find_map(|replica| replica.last_exit)
+    }
+}
+
+/// A DNS label from the name of a job.
+fn job_name(name: &str) -> String {
+    let readable: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let hash = acequia_crds::stage_report::config_hash(name);
+    let readable: String = readable.to_ascii_lowercase().chars().take(40).collect();
+    format!("{}-{}", readable.trim_end_matches('-'), &hash[..8])
+}
