@@ -164,8 +164,12 @@ fn an_idle_pipeline_writes_nothing_and_ready_is_never_of_an_old_generation() {
     let mut small = Small::ready("idle", |manifest| manifest);
     small.flows("the last");
     small.acequia.wait("nothing waits", READY_DEADLINE, |status| status.ready && status.has_no_lag());
+    let labels = format!("acequia.dev/pipeline={}", small.name);
+    // The kubelet looks at a worker later than the operator does, and writes what it sees.
+    small.cluster.kubectl(&["wait", "pods", "-l", &labels, "--for=condition=Ready", "--timeout=60s"]);
+    let available = "--for=condition=Available";
+    small.cluster.kubectl(&["wait", "deployments", "-l", &labels, available, "--timeout=60s"]);
     let versions = || {
-        let labels = format!("acequia.dev/pipeline={}", small.name);
         let mut versions: Vec<String> = ["deployments", "configmaps", "pods"]
             .iter()
             .flat_map(|kind| small.cluster.list(kind, &labels))
