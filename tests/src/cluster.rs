@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::acequia::{Connector, Stage, Status};
-use crate::stack::{Stack, root};
+use crate::stack::Stack;
 
 /// The namespace of servers, operator and Pipelines: it enforces restricted pod security.
 pub const NAMESPACE: &str = "acequia-test";
@@ -269,19 +269,3 @@ pub fn grants(manifests: &Path) -> String {
 
 /// How long an object may take to be gone once it is deleted.
 pub const GONE_DEADLINE: Duration = Duration::from_secs(60);
-
-/// A script of `tests/cluster`, run to its end.
-///
-/// # Panics
-/// When it fails.
-pub fn script(name: &str, arguments: &[&str]) {
-    let path = root().join("tests/cluster").join(name);
-    let output = Command::new(&path).args(arguments).output().expect("the script runs");
-    assert!(
-        output.status.success(),
-        "{} {arguments:?}: {}{}",
-        path.display(),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}

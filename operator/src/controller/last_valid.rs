@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use acequia_crds::names::PipelineId;
 use acequia_crds::pipeline::PipelineSpec;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::ConfigMaps;
-use crate::kubernetes::objects::{MANAGED_BY, PIPELINE_LABEL};
+use crate::kubernetes::objects::{MANAGED_BY, PIPELINE_LABEL, owner};
 use crate::kubernetes::{Error, FIELD_MANAGER, bounded};
 
 const KEY: &str = "pipeline.json";
@@ -54,14 +54,7 @@ impl LastValid {
                 name: Some(name.clone()),
                 namespace: Some(pipeline.namespace.clone()),
                 labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: "acequia.dev/v1alpha1".to_owned(),
-                    kind: "Pipeline".to_owned(),
-                    name: pipeline.name.clone(),
-                    uid: uid.to_owned(),
-                    controller: Some(true),
-                    block_owner_deletion: None,
-                }]),
+                owner_references: Some(vec![owner(pipeline, uid)]),
                 ..ObjectMeta::default()
             },
             // A plain struct of texts and numbers always serialises.

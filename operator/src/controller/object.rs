@@ -11,7 +11,7 @@ use kube::{Client, ResourceExt as _};
 use serde::Serialize;
 
 use crate::desired::ConfigMaps;
-use crate::kubernetes::{Error, bounded};
+use crate::kubernetes::{Error, bounded, is_not_found};
 
 /// Held while something of the Pipeline may be in Kafka, Connect or a database.
 pub const FINALIZER: &str = "acequia.dev/external";
@@ -102,8 +102,4 @@ pub async fn set_finalizer(client: &Client, object: &DynamicObject, on: bool) ->
         Err(Error::Api { source, .. }) if !on && is_not_found(&source) => Ok(()),
         done => done.map(drop),
     }
-}
-
-fn is_not_found(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
 }

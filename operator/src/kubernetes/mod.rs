@@ -258,7 +258,7 @@ impl Deployments {
             match bounded(what.clone(), api.create(&params, object)).await {
                 // One that is being deleted has not gone yet.
                 Err(Error::Api { source, .. })
-                    if source.is_conflict_or_exists() && started.elapsed() < CALL_DEADLINE =>
+                    if is_conflict(&source) && started.elapsed() < CALL_DEADLINE =>
                 {
                     tokio::time::sleep(POLL).await;
                 }
@@ -292,17 +292,13 @@ impl Deployments {
     }
 }
 
-trait Exists {
-    fn is_conflict_or_exists(&self) -> bool;
+/// An object of that name is there already.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-impl Exists for kube::Error {
-    fn is_conflict_or_exists(&self) -> bool {
-        matches!(self, Self::Api(status) if status.code == 409)
-    }
-}
-
-fn is_not_found(error: &kube::Error) -> bool {
+/// There is no such object.
+pub fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 

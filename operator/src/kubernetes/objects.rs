@@ -190,14 +190,7 @@ impl Shape {
             name: Some(name),
             namespace: Some(self.pipeline.namespace.clone()),
             labels: Some(labels),
-            owner_references: Some(vec![OwnerReference {
-                api_version: "acequia.dev/v1alpha1".to_owned(),
-                kind: "Pipeline".to_owned(),
-                name: self.pipeline.name.clone(),
-                uid: self.uid.clone(),
-                controller: Some(true),
-                block_owner_deletion: None,
-            }]),
+            owner_references: Some(vec![owner(&self.pipeline, &self.uid)]),
             ..ObjectMeta::default()
         }
     }
@@ -286,6 +279,18 @@ impl Shape {
             limits: quantities(&self.settings.limits),
             claims: None,
         }
+    }
+}
+
+/// What makes an object go with its Pipeline.
+pub fn owner(pipeline: &PipelineId, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "acequia.dev/v1alpha1".to_owned(),
+        kind: "Pipeline".to_owned(),
+        name: pipeline.name.clone(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
     }
 }
 
