@@ -136,6 +136,16 @@ impl Cluster {
         self.kubectl(&["delete", "pods", "-l", labels, "--grace-period=0", "--force", "--wait=false"]);
     }
 
+    /// How many brokers Kafka has when all are there.
+    ///
+    /// # Panics
+    /// When there is no Kafka.
+    pub fn brokers(&self) -> usize {
+        let kafka = self.get("statefulsets", "kafka").expect("Kafka's StatefulSet");
+        let replicas = kafka["spec"]["replicas"].as_u64().expect("spec.replicas");
+        usize::try_from(replicas).expect("a few")
+    }
+
     /// The servers as tests on this machine reach them: a folder like that of `tests/stack/up`.
     ///
     /// # Panics

@@ -100,6 +100,11 @@ impl Database {
         row.unwrap_or_else(|error| panic!("{query}: {error}")).get(0)
     }
 
+    /// Milliseconds since 1970, by the server's clock.
+    pub fn now_ms(&mut self) -> i64 {
+        self.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+    }
+
     /// Whether a table is there.
     pub fn has_table(&mut self, name: &str) -> bool {
         self.number(&format!("SELECT count(*) FROM pg_class WHERE oid = to_regclass('\"{name}\"')")) == 1

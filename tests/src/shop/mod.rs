@@ -4,6 +4,7 @@
 pub mod figures;
 mod manifest;
 mod redis;
+pub mod work;
 
 use std::time::Duration;
 

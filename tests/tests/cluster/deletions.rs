@@ -50,11 +50,13 @@ fn clean_up(mut small: Small) {
     small.delete();
 }
 
-fn scale(cluster: &Cluster, server: &str, replicas: u32) {
+fn scale(cluster: &Cluster, server: &str, replicas: usize) {
     let labels = format!("app.kubernetes.io/name={server}");
     let object = cluster.kubectl(&["get", "deployment,statefulset", "-l", &labels, "-o", "name"]);
     cluster.kubectl(&["scale", object.trim(), &format!("--replicas={replicas}")]);
     if replicas == 0 {
+        // Brokers that are asked to go all at once would wait for each other.
+        cluster.kill_pods(&labels);
         until(&format!("{server} is away"), BACK_DEADLINE, || cluster.list("pods", &labels), Vec::is_empty);
     } else {
         cluster.kubectl(&["rollout", "status", object.trim(), "--timeout=120s"]);
@@ -86,11 +88,12 @@ fn topics_stay_under_retain_and_go_under_delete() {
 #[test]
 fn with_kafka_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
     let small = Small::ready("nokafka", |manifest| manifest);
+    let brokers = small.cluster.brokers();
     scale(&small.cluster, "kafka", 0);
     delete(&small);
     let told = left_behind(&small.cluster, &small.name);
     assert!(told.contains("left behind") && told.contains("Kafka"), "{told}");
-    scale(&small.cluster, "kafka", 1);
+    scale(&small.cluster, "kafka", brokers);
     clean_up(small);
 }
 

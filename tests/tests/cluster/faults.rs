@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use acequia_tests::cluster::condition;
+use acequia_tests::database::Database;
 use acequia_tests::wait::until;
+use acequia_tests::worker::http_get;
 
 use crate::small::{READY_DEADLINE, Small};
 
@@ -108,6 +110,52 @@ fn a_connect_that_is_away_is_said_and_heals() {
     cluster.kubectl(&["scale", connect, "--replicas=0"]);
     says(&small, &["Kafka Connect at http://connect:8083"]);
     cluster.kubectl(&["scale", connect, "--replicas=1"]);
+    small.acequia.wait("all is well", READY_DEADLINE, |status| status.ready);
+    small.flows("healed");
+    small.delete();
+}
+
+#[test]
+fn a_missing_plug_in_is_said_and_heals() {
+    let mut small = Small::ready("plugin", |manifest| manifest);
+    let cluster = small.cluster.clone();
+    let plugins = |folders: &str| {
+        cluster.kubectl(&["set", "env", "deployment/connect", &format!("PLUGINS={folders}")]);
+        cluster.kubectl(&["rollout", "status", "deployment/connect", "--timeout=120s"]);
+    };
+    let before = cluster.get("deployments", "connect").expect("Connect");
+    let before =
+        before["spec"]["template"]["spec"]["containers"][0]["env"].as_array().cloned().unwrap_or_default();
+    let before = before.iter().find(|variable| variable["name"] == "PLUGINS").expect("PLUGINS");
+    let before = before["value"].as_str().expect("folders");
+    let (_, without_debezium) =
+        before.split_once(',').expect("Debezium's folder, and that of the Secrets' provider");
+    plugins(without_debezium);
+    says(&small, &["has no class io.debezium.connector.postgresql.PostgresConnector", "install the plug-in"]);
+    plugins(before);
+    small.acequia.wait("all is well", READY_DEADLINE, |status| status.ready);
+    small.flows("healed");
+    small.delete();
+}
+
+/// Of the connector's task, as Connect says it.
+fn task_is(small: &Small, state: &str) {
+    let at = format!("/connectors/{}/tasks/0/status", small.connector());
+    let wanted = format!(r#""state":"{state}""#);
+    let look = || http_get(small.stack.address("connect:8083"), &at).unwrap_or_default();
+    until(&format!("the task is {state}"), READY_DEADLINE, look, |answer| answer.contains(&wanted));
+}
+
+#[test]
+fn a_failed_task_is_said_and_restarts_by_itself() {
+    let mut small = Small::ready("task", |manifest| manifest);
+    let mut superuser = Database::open_as_superuser(&small.stack);
+    superuser.run("ALTER ROLE instashop NOLOGIN");
+    superuser.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'instashop'");
+    task_is(&small, "FAILED");
+    says(&small, &["source-orders", "database"]);
+    superuser.run("ALTER ROLE instashop LOGIN");
+    task_is(&small, "RUNNING");
     small.acequia.wait("all is well", READY_DEADLINE, |status| status.ready);
     small.flows("healed");
     small.delete();
