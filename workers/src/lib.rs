@@ -5,6 +5,8 @@
 //! speaks of itself ([`service`]), how it is stopped ([`stop`]), where it may be made to crash ([`crash`]).
 
 pub mod aggregator;
+pub mod calendar;
+pub mod clock;
 pub mod command;
 pub mod connection;
 pub mod consumer;
@@ -18,3 +20,4 @@ pub mod secrets;
 pub mod service;
 pub mod slot_release;
 pub mod stop;
+pub mod topics;

@@ -1,6 +1,7 @@
 //! Events: one for each kind of external change a turn makes, from a closed list of reasons.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -14,6 +15,9 @@ use crate::model::plan::Change;
 
 /// The API server refuses longer notes.
 const NOTE_MAX_CHARS: usize = 1_000;
+
+/// After this long the same is told again.
+const NEWS_AGAIN: Duration = Duration::from_mins(1);
 
 /// Why there is an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +92,22 @@ pub fn of_changes(changes: &[Change]) -> BTreeMap<Reason, String> {
     notes.into_iter().map(|(reason, notes)| (reason, notes.join("; "))).collect()
 }
 
+/// What was told last of each reason. What is tried again after a failure is no news.
+#[derive(Default)]
+pub struct Told(BTreeMap<Reason, (String, Instant)>);
+
+impl Told {
+    /// Whether this is to be told now; if so, it counts as told.
+    pub fn is_news(&mut self, reason: Reason, note: &str, now: Instant) -> bool {
+        let is_known = |(last, at): &(String, Instant)| last == note && now.duration_since(*at) < NEWS_AGAIN;
+        if self.0.get(&reason).is_some_and(is_known) {
+            return false;
+        }
+        self.0.insert(reason, (note.to_owned(), now));
+        true
+    }
+}
+
 /// Tells it.
 ///
 /// # Errors
@@ -134,5 +154,16 @@ mod tests {
         assert_eq!(notes[&Reason::GroupDeleted], "delete consumer group a; delete consumer group b");
         assert_eq!(notes[&Reason::StageStopped], "stop sink-dwh");
         assert_eq!(notes.len(), 2);
+    }
+
+    #[test]
+    fn what_is_tried_again_is_told_once_a_minute() {
+        let (mut told, t0) = (Told::default(), Instant::now());
+        let mut at =
+            |seconds, note| told.is_news(Reason::GroupDeleted, note, t0 + Duration::from_secs(seconds));
+        assert!(at(0, "delete a"));
+        assert!(!at(59, "delete a") && at(60, "delete a"));
+        assert!(at(61, "delete b") && at(62, "delete a"));
+        assert!(told.is_news(Reason::StageStopped, "delete a", t0));
     }
 }

@@ -10,11 +10,10 @@ pub mod objects;
 pub mod pods;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use acequia_crds::names::{StageId, StageKind};
-use acequia_crds::stage_report::StageReport;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -22,22 +21,23 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
 
 use self::children::{Children, PipelineKey};
 use self::covers::covers;
 use self::objects::{CONFIG_HASH, STAGE_LABEL, Shape};
-use crate::http::{Http, Verb};
 use crate::model::desired::{Desired, DesiredStage};
-use crate::model::observed::{ObservedReplica, ObservedStage, ReplicaState};
+use crate::model::observed::ObservedStage;
+use crate::observe::reports::Reports;
 
 /// Who applies: the field manager of everything that the operator writes.
 pub const FIELD_MANAGER: &str = "acequia";
 /// How long one call to the API server may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a worker may take to say how it is.
-const REPORT_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the last answer of a pod stands for one that is slow.
 const REPORT_LASTS: Duration = Duration::from_secs(15);
+/// How long the watches may take to show what was changed.
+const SEEN_DEADLINE: Duration = Duration::from_secs(5);
 /// How often it is looked whether something has come to its end.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -94,9 +94,7 @@ pub struct Deployments {
     client: Client,
     children: Arc<Children>,
     shape: Shape,
-    http: Http,
-    /// What each pod said last.
-    reports: Mutex<BTreeMap<String, (Instant, StageReport)>>,
+    reports: Reports,
 }
 
 impl Deployments {
@@ -105,8 +103,7 @@ impl Deployments {
     /// # Errors
     /// TLS can't be set up on this machine.
     pub fn new(client: Client, children: Arc<Children>, shape: Shape) -> Result<Self, crate::http::NoAnswer> {
-        let http = Http::new(REPORT_DEADLINE)?;
-        Ok(Self { client, children, shape, http, reports: Mutex::default() })
+        Ok(Self { client, children, shape, reports: Reports::new(REPORT_LASTS)? })
     }
 
     /// Every stage that has a Deployment or pods, with what each pod says at `GET /status`.
@@ -130,11 +127,11 @@ impl Deployments {
         for stage in stages.values_mut() {
             stage.replicas.sort_by(|a, b| a.pod.cmp(&b.pod));
         }
-        self.ask(stages.values_mut().flat_map(|stage| &mut stage.replicas)).await;
+        self.reports.ask(stages.values_mut().flat_map(|stage| &mut stage.replicas)).await;
         stages
     }
 
-    /// Makes the stage's objects as they shall be. Returns when the API server has them.
+    /// Makes the stage's objects as they shall be. Returns when the API server has them, and looks show them.
     ///
     /// # Errors
     /// It refused, or an object of that name belongs to somebody else.
@@ -142,7 +139,18 @@ impl Deployments {
         let (config, deployment) = (self.shape.config_map(id, stage), self.shape.deployment(id, stage));
         self.apply(&config).await?;
         self.apply(&deployment).await?;
-        self.prune(id, Some(&config.name_any())).await
+        let config = config.name_any();
+        self.prune(id, Some(&config)).await?;
+        let of = self.key();
+        let is_there = |one: &Arc<Deployment>| {
+            stage_of(one.as_ref()).as_ref() == Some(id) && covers(&deployment, one.as_ref())
+        };
+        self.until_seen(|| {
+            self.children.config_maps(&of).iter().any(|one| one.name_any() == config)
+                && self.children.deployments(&of).iter().any(is_there)
+        })
+        .await;
+        Ok(())
     }
 
     /// Takes the stage's objects away; its pods are seen as stopping until they are gone.
@@ -150,12 +158,30 @@ impl Deployments {
     /// # Errors
     /// The API server refused.
     pub async fn remove(&self, id: &StageId) -> Result<(), Error> {
-        for deployment in self.children.deployments(&self.key()) {
-            if stage_of(deployment.as_ref()).as_ref() == Some(id) {
-                self.delete::<Deployment>(&deployment.name_any(), &DeleteParams::background()).await?;
-            }
+        let of = self.key();
+        let is_kept = |one: &Arc<Deployment>| {
+            stage_of(one.as_ref()).as_ref() == Some(id) && one.metadata.deletion_timestamp.is_none()
+        };
+        for deployment in self.children.deployments(&of).iter().filter(|one| is_kept(one)) {
+            self.delete::<Deployment>(&deployment.name_any(), &DeleteParams::background()).await?;
         }
-        self.prune(id, None).await
+        self.prune(id, None).await?;
+        self.until_seen(|| !self.children.deployments(&of).iter().any(is_kept)).await;
+        Ok(())
+    }
+
+    /// Waits until the watches show a change, so that the next look doesn't have it made, and told, once more. Whatever
+    /// is slower than the deadline, or changed by somebody else meanwhile, is seen by that look.
+    async fn until_seen(&self, is_seen: impl Fn() -> bool) {
+        let mut changes = self.children.changes();
+        let seen = async {
+            while !is_seen() {
+                if let Err(broadcast::error::RecvError::Closed) = changes.recv().await {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(SEEN_DEADLINE, seen).await;
     }
 
     fn look(
@@ -194,23 +220,6 @@ impl Deployments {
             spec.replicas = i32::try_from(replicas).ok();
         }
         config_maps.contains(&self.shape.config_name(id, &wanted.hash)) && covers(&expected, deployment)
-    }
-
-    async fn ask(&self, replicas: impl Iterator<Item = &mut ObservedReplica>) {
-        let mut replicas: Vec<&mut ObservedReplica> = replicas.collect();
-        let asked = replicas.iter_mut().map(|replica| async {
-            if let Some(address) = &replica.address {
-                replica.report = self.report(address).await;
-            }
-        });
-        futures::future::join_all(asked).await;
-        let mut last = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        bridge(&mut last, replicas, Instant::now());
-    }
-
-    async fn report(&self, address: &str) -> Option<StageReport> {
-        let answer = self.http.call(Verb::Get, &format!("http://{address}/status"), None, None).await.ok()?;
-        serde_json::from_str(&answer.body).ok()
     }
 
     /// Deletes the ConfigMaps of a stage but the one in use.
@@ -340,22 +349,4 @@ fn annotation(deployment: &Deployment) -> String {
     let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
     let annotations = template.and_then(|metadata| metadata.annotations.as_ref());
     annotations.and_then(|annotations| annotations.get(CONFIG_HASH)).cloned().unwrap_or_default()
-}
-
-/// Gives a pod that didn't answer this time what it said last, for a while, and keeps what the others said.
-fn bridge(
-    last: &mut BTreeMap<String, (Instant, StageReport)>,
-    replicas: Vec<&mut ObservedReplica>,
-    now: Instant,
-) {
-    last.retain(|_, (at, _)| now.duration_since(*at) < REPORT_LASTS);
-    for replica in replicas.into_iter().filter(|replica| replica.state == ReplicaState::Running) {
-        let Some(pod) = &replica.pod else { continue };
-        match &replica.report {
-            Some(report) => {
-                last.insert(pod.clone(), (now, report.clone()));
-            }
-            None => replica.report = last.get(pod).map(|(_, report)| report.clone()),
-        }
-    }
 }

@@ -3,3 +3,4 @@
 
 pub mod connect;
 pub mod kafka;
+pub mod reports;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acequia_crds::names::StageId;
-use acequia_crds::stage_report::StageReport;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -16,25 +15,18 @@ use super::files::{Files, make_folders};
 use super::keeper::{Keeper, Order, Spec, View};
 use super::leftovers;
 use super::settings::Settings;
-use crate::http::{Http, Verb};
 use crate::model::desired::{DesiredStage, Job};
 use crate::model::observed::{ObservedReplica, ObservedStage, ReplicaState};
-
-/// How long a worker may take to say how it is.
-const REPORT_DEADLINE: Duration = Duration::from_secs(2);
+use crate::observe::reports::Reports;
 
 /// How long the last answer of a process stands for one that is slow.
 const REPORT_LASTS: Duration = Duration::from_secs(10);
 
-/// What each process said last, by stage and process id.
-type Reports = BTreeMap<(StageId, u32), (Instant, StageReport)>;
-
 /// Keeps the processes of all stages. Dropping it closes their stdin, which they take as the order to stop.
 pub struct Supervisor {
     settings: Arc<Settings>,
-    http: Http,
     stages: Mutex<BTreeMap<StageId, Stage>>,
-    reports: Mutex<Reports>,
+    reports: Reports,
     /// Held as long as this lives; the kernel lets go of it when the process dies.
     _lock: File,
 }
@@ -69,15 +61,9 @@ impl Supervisor {
         for pid in ended.unwrap_or_else(|_| Ok(Vec::new()))? {
             tracing::info!(pid, "ended: left over by a previous run");
         }
-        let http =
-            Http::new(REPORT_DEADLINE).map_err(|failure| Error::Http { reason: failure.to_string() })?;
-        Ok(Self {
-            settings: Arc::new(settings),
-            http,
-            stages: Mutex::default(),
-            reports: Mutex::default(),
-            _lock: lock,
-        })
+        let reports =
+            Reports::new(REPORT_LASTS).map_err(|failure| Error::Http { reason: failure.to_string() })?;
+        Ok(Self { settings: Arc::new(settings), stages: Mutex::default(), reports, _lock: lock })
     }
 
     /// Makes the stage run as `stage` says: starts what is missing, stops what is too much, and replaces processes
@@ -113,15 +99,7 @@ impl Supervisor {
     /// Every stage that has processes, with what each says at `GET /status`.
     pub async fn observe(&self) -> BTreeMap<StageId, ObservedStage> {
         let mut observed = self.look();
-        let replicas = observed.values_mut().flat_map(|stage| &mut stage.replicas);
-        let reports = replicas.map(|replica| async {
-            if let Some(address) = &replica.address {
-                replica.report = self.report(address).await;
-            }
-        });
-        futures::future::join_all(reports).await;
-        let mut last = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        bridge(&mut last, &mut observed, Instant::now());
+        self.reports.ask(observed.values_mut().flat_map(|stage| &mut stage.replicas)).await;
         observed
     }
 
@@ -194,11 +172,6 @@ impl Supervisor {
         stages.iter().map(|(id, stage)| (id.clone(), look(stage))).collect()
     }
 
-    async fn report(&self, address: &str) -> Option<StageReport> {
-        let answer = self.http.call(Verb::Get, &format!("http://{address}/status"), None, None).await.ok()?;
-        serde_json::from_str(&answer.body).ok()
-    }
-
     fn lock_stages(&self) -> std::sync::MutexGuard<'_, BTreeMap<StageId, Stage>> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -232,22 +205,6 @@ impl Replica {
     }
 }
 
-/// Gives a process that didn't answer this time what it said last, for a while, and keeps what the others said.
-fn bridge(last: &mut Reports, observed: &mut BTreeMap<StageId, ObservedStage>, now: Instant) {
-    last.retain(|_, (at, _)| now.duration_since(*at) < REPORT_LASTS);
-    for (id, stage) in observed {
-        for replica in stage.replicas.iter_mut().filter(|replica| replica.state == ReplicaState::Running) {
-            let Some(pid) = replica.pid else { continue };
-            match &replica.report {
-                Some(report) => {
-                    last.insert((id.clone(), pid), (now, report.clone()));
-                }
-                None => replica.report = last.get(&(id.clone(), pid)).map(|(_, report)| report.clone()),
-            }
-        }
-    }
-}
-
 fn process_name(id: &StageId, index: usize) -> String {
     format!("{id}-{index}")
 }
@@ -260,29 +217,5 @@ fn lock(settings: &Settings) -> Result<File, Error> {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse { path: settings.state.clone() }),
         Err(std::fs::TryLockError::Error(error)) => Err(Error::file(&path, "lock")(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use acequia_crds::names::StageKind;
-
-    use super::*;
-    use crate::fake_world::replica;
-
-    #[test]
-    fn an_answer_stands_for_10_seconds_and_for_its_own_process_only() {
-        let (mut last, t0) = (Reports::new(), Instant::now());
-        let mut answered = |seconds: u64, pid: u32, says: bool| {
-            let mut one = ObservedReplica { pid: Some(pid), ..replica() };
-            one.report = one.report.filter(|_| says);
-            let stage = ObservedStage { hash: "v1".into(), wanted: 1, replicas: vec![one], fault: None };
-            let mut observed = BTreeMap::from([(StageId::new(StageKind::Sink, "dwh"), stage)]);
-            bridge(&mut last, &mut observed, t0 + Duration::from_secs(seconds));
-            observed.values().next().unwrap().replicas[0].report.is_some()
-        };
-        assert!(!answered(0, 1, false) && answered(0, 1, true));
-        assert!(answered(9, 1, false) && !answered(9, 2, false));
-        assert!(!answered(10, 1, false), "what was repeated is not new");
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use acequia_tests::check::assert_none;
 use acequia_tests::cluster::{Cluster, NAMESPACE, condition};
+use acequia_tests::database::Database;
 use acequia_tests::shop::figures::{AGGREGATIONS, WINDOW_S};
 use acequia_tests::shop::work::MINIMUM_AFTER_KILLS;
 use acequia_tests::shop::{Shop, TABLES};
@@ -39,34 +40,9 @@ fn instashop_runs_on_a_cluster_whatever_is_killed_and_leaves_nothing_when_it_goe
     shop.wait_for_work(&mut warehouse, RECOVERY_DEADLINE, "at the start");
 
     for round in 1..=ROUNDS {
-        for stages in [vec!["generator-shop"], vec!["sink-dwh", "sink-events"]] {
-            for stage in &stages {
-                kill_stage(&cluster, &pipeline, stage);
-            }
-            shop.wait_for_work(
-                &mut warehouse,
-                RECOVERY_DEADLINE,
-                &format!("round {round}, {} killed", stages.join(", ")),
-            );
-        }
-        for name in AGGREGATIONS {
-            kill_stage(&cluster, &pipeline, &format!("aggregation-{name}"));
-        }
-        shop.wait_for_work(
-            &mut warehouse,
-            RECOVERY_DEADLINE,
-            &format!("round {round}, all aggregations killed"),
-        );
-        cluster.kill_pods("app.kubernetes.io/name=connect");
-        shop.wait_for_work(&mut warehouse, RECOVERY_DEADLINE, &format!("round {round}, connect killed"));
         // Each of the three in its turn, so also the one that coordinates a group or a transaction.
         let broker = format!("kafka-{}", (round - 1) % brokers);
-        cluster.kill_pods(&format!("statefulset.kubernetes.io/pod-name={broker}"));
-        shop.wait_for_work(&mut warehouse, RECOVERY_DEADLINE, &format!("round {round}, {broker} killed"));
-        shop.correct();
-        shop.acequia.kill();
-        // Also without an operator everything runs on.
-        shop.wait_for_work(&mut warehouse, RECOVERY_DEADLINE, &format!("round {round}, operator killed"));
+        kill_everything(&cluster, &mut shop, &mut warehouse, round, &broker);
     }
     shop.acequia.wait("everything is ready again", READY_DEADLINE, |status| status.ready);
     shop.close();
@@ -90,6 +66,33 @@ fn instashop_runs_on_a_cluster_whatever_is_killed_and_leaves_nothing_when_it_goe
         );
     }
     println!("all of it took {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// Kills all parts one after the other, and waits after each until work goes on.
+fn kill_everything(cluster: &Cluster, shop: &mut Shop, warehouse: &mut Database, round: usize, broker: &str) {
+    let pipeline = shop.acequia.pipeline();
+    for stages in [vec!["generator-shop"], vec!["sink-dwh", "sink-events"]] {
+        for stage in &stages {
+            kill_stage(cluster, &pipeline, stage);
+        }
+        shop.wait_for_work(
+            warehouse,
+            RECOVERY_DEADLINE,
+            &format!("round {round}, {} killed", stages.join(", ")),
+        );
+    }
+    for name in AGGREGATIONS {
+        kill_stage(cluster, &pipeline, &format!("aggregation-{name}"));
+    }
+    shop.wait_for_work(warehouse, RECOVERY_DEADLINE, &format!("round {round}, all aggregations killed"));
+    cluster.kill_pods("app.kubernetes.io/name=connect");
+    shop.wait_for_work(warehouse, RECOVERY_DEADLINE, &format!("round {round}, connect killed"));
+    cluster.kill_pods(&format!("statefulset.kubernetes.io/pod-name={broker}"));
+    shop.wait_for_work(warehouse, RECOVERY_DEADLINE, &format!("round {round}, {broker} killed"));
+    shop.correct();
+    shop.acequia.kill();
+    // Also without an operator everything runs on.
+    shop.wait_for_work(warehouse, RECOVERY_DEADLINE, &format!("round {round}, operator killed"));
 }
 
 /// Kills the pod of a stage as `kill -9` does.

@@ -15,6 +15,7 @@ use acequia_kafka::consumer::{
 use acequia_kafka::error::KafkaError;
 use acequia_kafka::producer::{CommitAt, Producer, ProducerSettings};
 
+use super::codec::Unreadable;
 use super::health::{Condition, Health};
 use crate::service::Troubles;
 
@@ -42,6 +43,15 @@ pub struct Claim {
     pub is_made_anew: bool,
     /// The topic has no other partition.
     pub is_only_partition: bool,
+}
+
+/// Why what a partition holds couldn't be restored.
+#[derive(Debug)]
+pub enum Restore {
+    /// Kafka can't be read; it is tried again.
+    Kafka(KafkaError),
+    /// What was written there can't be; it needs a person.
+    Unreadable(Unreadable),
 }
 
 /// A partition that is being read.
@@ -315,28 +325,10 @@ impl Member {
     /// # Errors
     /// The client can't go on.
     pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<Option<String>, KafkaError> {
-        let now = Instant::now();
-        let mut stop = None;
-        for fault in faults {
-            match fault {
-                Fault::OutOfRange { topic, partition } => {
-                    stop = Some(format!(
-                        "DataLoss in {topic}[{partition}]: the next offset isn't in the log any more"
-                    ));
-                }
-                Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
-                Fault::UnknownTopic { topic } => {
-                    let error = format!("topic {topic} doesn't exist; it is read once it is created");
-                    self.troubles.kafka_failed(error, now);
-                }
-                Fault::Unreachable(error) | Fault::Denied(error) => {
-                    self.troubles.kafka_failed(error.to_string(), now);
-                }
-                Fault::MaxPollExceeded => tracing::warn!("the group gave this worker up: it polled too late"),
-                Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
-            }
-        }
-        Ok(stop)
+        let lost = self.troubles.take(faults, Instant::now())?;
+        Ok(lost.last().map(|(topic, partition)| {
+            format!("DataLoss in {topic}[{partition}]: the next offset isn't in the log any more")
+        }))
     }
 
     /// Something arrived: Kafka works.

@@ -9,7 +9,6 @@ use acequia_crds::duration::Duration as SpecDuration;
 use acequia_crds::pipeline::aggregation::{Aggregation, Emit, EmitKind, Output as SpecOutput, OutputKind};
 use acequia_crds::stage::{AggregationWork, StageConfig, Work};
 use acequia_kafka::Connection;
-use acequia_kafka::admin::Admin;
 use acequia_kafka::consumer::ConsumerSettings;
 use acequia_kafka::error::KafkaError;
 use acequia_kafka::producer::ProducerSettings;
@@ -28,19 +27,15 @@ use super::output::{Target, spawn};
 use super::record::RecordPlan;
 use super::window::Window;
 use crate::command::InvalidConfig;
-use crate::connection::connection;
 use crate::memory::state_budget;
-use crate::secrets::{SecretMissing, SecretsFolder};
+use crate::secrets::SecretsFolder;
 use crate::service::Progress;
 use crate::stop::Stop;
+use crate::topics::{self, AskerEnded, Described};
 
-/// How long Kafka may take to describe the topics.
-const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a step may take to finish after the other has.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
-/// Pause between tries while Kafka or a topic is missing.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The same while the topics of lookups can't be read.
+/// Pause between tries while the topics of lookups can't be read.
 const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
 /// How often values are written, unless the manifest says otherwise.
 const EMIT_EVERY_MS: u64 = 1_000;
@@ -62,6 +57,9 @@ pub enum AggregatorError {
         #[source]
         source: KafkaError,
     },
+    /// The thread that asks Kafka ended.
+    #[error(transparent)]
+    Asker(#[from] AskerEnded),
     /// A thread ended without saying why.
     #[error("the {0} ended unexpectedly; see the log above")]
     Ended(&'static str),
@@ -81,9 +79,10 @@ pub async fn run(
     let plan = RecordPlan::new(&work.aggregation)?;
     let window = Window::new(&work.aggregation.window)?;
     let outputs = targets(work)?;
-    let Some((connection, partitions)) = wait_for_topics(config, work, secrets, progress, stop).await? else {
-        return Ok(());
-    };
+    let kafka = (&config.kafka, secrets);
+    let described = topics::wait_for(&topic_names(work), "acequia aggregator", kafka, progress, stop).await?;
+    let Some(Described { connection, topics, .. }) = described else { return Ok(()) };
+    let partitions = topics.into_iter().map(|(name, topic)| (name, topic.partitions.len() as i32)).collect();
     let names = outputs.iter().map(|(output, _)| output_name(output));
     let health =
         Health::new(progress.clone(), ["combine", "merge"].map(str::to_owned).into_iter().chain(names));
@@ -304,60 +303,14 @@ fn output_name(output: &SpecOutput) -> String {
     }
 }
 
-type Ready = (Connection, BTreeMap<String, i32>);
-
-/// Waits until credentials, brokers and topics are there; `None` when a stop came first.
-async fn wait_for_topics(
-    config: &StageConfig,
-    work: &AggregationWork,
-    secrets: &SecretsFolder,
-    progress: &Progress,
-    stop: &Stop,
-) -> Result<Option<Ready>, AggregatorError> {
+/// Every topic that it uses.
+fn topic_names(work: &AggregationWork) -> Vec<String> {
     let own = [&work.partials_topic, &work.state_topic, &work.dead_letter_topic];
     let optional = [&work.rows_topic, &work.late_topic];
     let lookups = work.aggregation.lookups.iter().map(|lookup| &lookup.topic);
     let outputs = work.aggregation.to.iter().filter_map(|output| output.topic.as_ref());
     let optional = optional.into_iter().flatten();
     let names = own.into_iter().chain(optional).chain(lookups).chain(outputs).chain(&work.aggregation.from);
-    let names: BTreeSet<String> = names.cloned().collect();
-    let names: Vec<String> = names.into_iter().collect();
-    loop {
-        match describe(config, secrets, names.clone()).await {
-            Ok((connection, partitions)) => match names.iter().find(|name| !partitions.contains_key(*name)) {
-                None => return Ok(Some((connection, partitions))),
-                Some(missing) => {
-                    progress.waiting(format!("topic {missing} doesn't exist; it is used once it is created"));
-                }
-            },
-            Err(Undescribed::Secret(missing)) => progress.waiting(missing.to_string()),
-            Err(Undescribed::Kafka(error)) => progress.waiting(error.to_string()),
-            Err(Undescribed::Ended) => return Err(AggregatorError::Ended("thread that asks Kafka")),
-        }
-        if stop.within(PAUSE).await {
-            return Ok(None);
-        }
-    }
-}
-
-enum Undescribed {
-    Secret(SecretMissing),
-    Kafka(KafkaError),
-    Ended,
-}
-
-async fn describe(
-    config: &StageConfig,
-    secrets: &SecretsFolder,
-    names: Vec<String>,
-) -> Result<Ready, Undescribed> {
-    let connection = connection(&config.kafka, secrets).map_err(Undescribed::Secret)?;
-    let described = connection.clone();
-    let answer = tokio::task::spawn_blocking(move || {
-        let admin = Admin::connect(&described, "acequia aggregator")?;
-        let topics = admin.describe_topics(&names, DESCRIBE_DEADLINE)?;
-        Ok(topics.into_iter().map(|(name, topic)| (name, topic.partitions.len() as i32)).collect())
-    });
-    let partitions = answer.await.map_err(|_| Undescribed::Ended)?.map_err(Undescribed::Kafka)?;
-    Ok((connection, partitions))
+    let names: BTreeSet<&String> = names.collect();
+    names.into_iter().cloned().collect()
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use acequia_crds::pipeline::kafka::Kafka;
-use acequia_crds::stage::{SinkWork, StageConfig, Work};
-use acequia_kafka::admin::{Admin, Topic};
-use acequia_kafka::connection::Connection;
+use acequia_crds::stage::{StageConfig, Work};
+use acequia_kafka::admin::Topic;
 use acequia_kafka::consumer::{BatchConsumer, ConsumerSettings};
 use acequia_kafka::error::KafkaError;
 use tokio::sync::mpsc;
@@ -14,19 +12,15 @@ use super::source::{self, Source};
 use super::tables::{TopicFacts, Topics};
 use super::writer::Writer;
 use crate::command::InvalidConfig;
-use crate::connection::connection;
-use crate::secrets::{SecretMissing, SecretsFolder};
+use crate::secrets::SecretsFolder;
 use crate::service::Progress;
 use crate::stop::Stop;
+use crate::topics::{self, AskerEnded, Described};
 
 /// Chunks that wait for the writer while the next one is being made.
 const CHUNKS_AHEAD: usize = 2;
 /// How long the writer may take to finish after the source has.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
-/// How long Kafka may take to describe the topics.
-const DESCRIBE_DEADLINE: Duration = Duration::from_secs(10);
-/// Pause between tries while Kafka or a topic is missing.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a consumer gave up. A restart begins anew.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +28,9 @@ pub enum ConsumerError {
     /// The configuration isn't a sink's.
     #[error(transparent)]
     Config(#[from] InvalidConfig),
-    /// A credential is missing.
+    /// The thread that asks Kafka ended.
     #[error(transparent)]
-    Secret(#[from] SecretMissing),
+    Asker(#[from] AskerEnded),
     /// The Kafka client can't go on.
     #[error("the Kafka client can't go on")]
     Kafka(#[from] KafkaError),
@@ -56,15 +50,14 @@ pub async fn run(
     let Work::Sink(work) = &config.work else {
         return Err(InvalidConfig::OtherRole { path: config.stage.clone(), role: "consumer" }.into());
     };
-    let Some((connection, admin, topics)) = wait_for_topics(config, work, secrets, progress, stop).await?
-    else {
-        return Ok(());
-    };
-    let mut settings = ConsumerSettings::new(
-        format!("acequia {} {}", config.pipeline, config.stage),
-        &work.group,
-        work.topics.iter().map(|topic| topic.name.clone()).collect(),
-    );
+    let names: Vec<String> = work.topics.iter().map(|topic| topic.name.clone()).collect();
+    let kafka = (&config.kafka, secrets);
+    let described = topics::wait_for(&names, "acequia sink", kafka, progress, stop).await?;
+    let Some(Described { connection, admin, topics }) = described else { return Ok(()) };
+    let facts = |topic: Topic| TopicFacts { id: topic.id.to_string(), partitions: topic.partitions.len() };
+    let topics: Topics = topics.into_iter().map(|(name, topic)| (name, facts(topic))).collect();
+    let mut settings =
+        ConsumerSettings::new(format!("acequia {} {}", config.pipeline, config.stage), &work.group, names);
     settings.instance_id = instance.map(str::to_owned);
     let consumer = BatchConsumer::subscribe(&connection, &settings)?;
     let (commands, commanded) = mpsc::channel(CHUNKS_AHEAD);
@@ -97,50 +90,4 @@ pub async fn run(
         );
     }
     Ok(outcome?)
-}
-
-type Ready = (Connection, Admin, Topics);
-
-/// Waits until credentials, brokers and topics are there; `None` when a stop came first.
-async fn wait_for_topics(
-    config: &StageConfig,
-    work: &SinkWork,
-    secrets: &SecretsFolder,
-    progress: &Progress,
-    stop: &Stop,
-) -> Result<Option<Ready>, ConsumerError> {
-    let names: Vec<String> = work.topics.iter().map(|topic| topic.name.clone()).collect();
-    loop {
-        match describe(&config.kafka, secrets, names.clone()).await {
-            Ok((connection, admin, topics)) => match names.iter().find(|name| !topics.contains_key(*name)) {
-                None => return Ok(Some((connection, admin, topics))),
-                Some(missing) => {
-                    progress.waiting(format!("topic {missing} doesn't exist; it is read once it is created"));
-                }
-            },
-            Err(error) => progress.waiting(error.to_string()),
-        }
-        if stop.within(PAUSE).await {
-            return Ok(None);
-        }
-    }
-}
-
-async fn describe(
-    kafka: &Kafka,
-    secrets: &SecretsFolder,
-    names: Vec<String>,
-) -> Result<Ready, ConsumerError> {
-    let connection = connection(kafka, secrets)?;
-    let described = connection.clone();
-    let answer = tokio::task::spawn_blocking(move || {
-        let admin = Admin::connect(&described, "acequia sink")?;
-        let topics = admin.describe_topics(&names, DESCRIBE_DEADLINE)?;
-        let facts =
-            |topic: Topic| TopicFacts { id: topic.id.to_string(), partitions: topic.partitions.len() };
-        let topics = topics.into_iter().map(|(name, topic)| (name, facts(topic))).collect();
-        Ok::<_, KafkaError>((admin, topics))
-    });
-    let (admin, topics) = answer.await.map_err(|_| ConsumerError::Ended("thread that asks Kafka"))??;
-    Ok((connection, admin, topics))
 }

@@ -1,5 +1,7 @@
 //! Dates and times as PostgreSQL sends them: counted from 2000-01-01.
 
+use crate::calendar::{days_in, days_since_1970};
+
 /// Days from 1970-01-01 to 2000-01-01.
 const EPOCH_DAYS: i64 = 10_957;
 /// Microseconds from 1970-01-01 to 2000-01-01.
@@ -150,23 +152,6 @@ impl Reader<'_> {
         let minutes = if colon || !self.rest.is_empty() { self.digits(2)? } else { 0 };
         (hours <= 15 && minutes <= 59).then(|| sign * (hours * 60 + minutes) * 60 * 1_000_000)
     }
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days of the Gregorian calendar: years begin in March, so a leap day is the last one.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let days_before_month = (153 * month_from_march + 2) / 5;
-    year * 365 + year / 4 - year / 100 + year / 400 + days_before_month + day - 1 - 719_468
 }
 
 #[cfg(test)]

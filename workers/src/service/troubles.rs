@@ -1,6 +1,10 @@
 //! What keeps a sink from its work, for the state it reports.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use acequia_kafka::consumer::Fault;
+use acequia_kafka::error::KafkaError;
 
 /// A trouble of Kafka that isn't told again for this long is over.
 const FORGET_AFTER: Duration = Duration::from_secs(12);
@@ -26,6 +30,28 @@ impl Troubles {
     /// Kafka can't be used.
     pub fn kafka_failed(&mut self, error: String, now: Instant) {
         self.kafka = Some((error, now));
+    }
+
+    /// Takes what a poll found wrong; gives back the partitions whose next offset isn't in the log any more.
+    ///
+    /// # Errors
+    /// The client can't go on.
+    pub fn take(&mut self, faults: Vec<Fault>, now: Instant) -> Result<Vec<(Arc<str>, i32)>, KafkaError> {
+        let mut lost = Vec::new();
+        for fault in faults {
+            match fault {
+                Fault::OutOfRange { topic, partition } => lost.push((topic, partition)),
+                Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
+                Fault::UnknownTopic { topic } => {
+                    let error = format!("topic {topic} doesn't exist; it is read once it is created");
+                    self.kafka_failed(error, now);
+                }
+                Fault::Unreachable(error) | Fault::Denied(error) => self.kafka_failed(error.to_string(), now),
+                Fault::MaxPollExceeded => tracing::warn!("the group gave this worker up: it polled too late"),
+                Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
+            }
+        }
+        Ok(lost)
     }
 
     /// Kafka has answered.

@@ -70,6 +70,7 @@ pub struct Keeper {
     deleting_since: Option<Instant>,
     failures: u32,
     retry_at: Instant,
+    told: events::Told,
 }
 
 /// Whether there is anything more to keep.
@@ -102,6 +103,7 @@ impl Keeper {
             deleting_since: None,
             failures: 0,
             retry_at: Instant::now(),
+            told: events::Told::default(),
         }
     }
 
@@ -304,7 +306,9 @@ impl Keeper {
         self.office.metrics.turn(began.elapsed().as_secs_f64(), &started);
         let report = reconciler.report().cloned();
         for (reason, note) in events::of_changes(&started) {
-            self.tell(reason, &note).await;
+            if self.told.is_news(reason, &note, Instant::now()) {
+                self.tell(reason, &note).await;
+            }
         }
         for note in notes {
             self.tell(Reason::StageChanged, &note.to_string()).await;

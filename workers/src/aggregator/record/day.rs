@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::event_time::days_since_1970;
+use crate::calendar::days_since_1970;
 
 const DAY_MS: i64 = 86_400_000;
 

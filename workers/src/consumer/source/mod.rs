@@ -4,7 +4,7 @@ mod claims;
 mod pending;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use acequia_kafka::admin::Admin;
 use acequia_kafka::consumer::{BatchConsumer, Fault, Polled, Position, Rebalance, Records, TopicPartition};
@@ -17,6 +17,7 @@ use super::batch::PartitionId;
 use super::messages::{Command, Event};
 use super::step::{Halt, Step};
 use super::tables::Topics;
+use crate::clock::now_ms;
 use crate::service::{Progress, Troubles};
 use crate::stop::Stop;
 use pending::Pending;
@@ -134,7 +135,7 @@ impl Reader {
         if !records.is_empty() {
             self.troubles.kafka_works();
         }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let now_ms = now_ms();
         let moment = (Instant::now(), now_ms);
         let mut halts = Vec::new();
         for batch in records.into_partitions() {
@@ -340,25 +341,10 @@ impl Reader {
     }
 
     fn on_faults(&mut self, faults: Vec<Fault>) -> Result<(), KafkaError> {
-        let now = Instant::now();
-        for fault in faults {
-            match fault {
-                Fault::OutOfRange { topic, partition } => {
-                    let id = self.assignment.get_mut(&topic, partition).map(|owned| owned.id.clone());
-                    if let Some(id) = id {
-                        self.block(&id, BLOCKED_FOR, claims::data_loss(&id, None))?;
-                    }
-                }
-                Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
-                Fault::UnknownTopic { topic } => {
-                    let error = format!("topic {topic} doesn't exist; it is read once it is created");
-                    self.troubles.kafka_failed(error, now);
-                }
-                Fault::Unreachable(error) | Fault::Denied(error) => {
-                    self.troubles.kafka_failed(error.to_string(), now);
-                }
-                Fault::MaxPollExceeded => tracing::warn!("the group gave this worker up: it polled too late"),
-                Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
+        for (topic, partition) in self.troubles.take(faults, Instant::now())? {
+            let id = self.assignment.get_mut(&topic, partition).map(|owned| owned.id.clone());
+            if let Some(id) = id {
+                self.block(&id, BLOCKED_FOR, claims::data_loss(&id, None))?;
             }
         }
         Ok(())

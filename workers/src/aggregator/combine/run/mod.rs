@@ -8,7 +8,7 @@ mod watch;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use acequia_crds::stage::AggregationWork;
 use acequia_kafka::Connection;
@@ -22,11 +22,12 @@ use pending::{Pending, Topics};
 use super::lookups::{Follower, Rows as LookupRows};
 use super::rows::Rows;
 use super::step::{Combine, Held, Known};
-use crate::aggregator::codec::{Reader, Unreadable, Write};
+use crate::aggregator::codec::{Reader, Write};
 use crate::aggregator::health::Health;
-use crate::aggregator::member::{Claim, Member};
+use crate::aggregator::member::{Claim, Member, Restore};
 use crate::aggregator::partial::{Mark, SourcePartition};
 use crate::aggregator::transaction::CrashPoints;
+use crate::clock::now_ms;
 use crate::record::RecordView;
 use crate::stop::Stop;
 
@@ -336,11 +337,6 @@ impl Loop {
     }
 }
 
-enum Restore {
-    Kafka(KafkaError),
-    Unreadable(Unreadable),
-}
-
 fn source_of(at: &TopicPartition) -> SourcePartition {
     SourcePartition { topic: at.topic.to_string(), partition: at.partition }
 }
@@ -358,8 +354,4 @@ fn row_key(source: &SourcePartition, key: &[u8]) -> Vec<u8> {
     let mut bytes = row_prefix(source);
     bytes.bytes(key);
     bytes
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use acequia_kafka::error::KafkaError;
 use acequia_kafka::producer::Producer;
 
-use super::{Document, Entry, Loop, POINTS, TIDY_EVERY, Way, now_ms};
+use super::{Document, Entry, Loop, POINTS, TIDY_EVERY, Way};
 use crate::aggregator::merge::state::GroupKey;
 use crate::aggregator::output::document::{document, topic_key};
 use crate::aggregator::transaction::{Outcome, carry_out};
+use crate::clock::now_ms;
 
 /// How long the first record of a transaction waits for company.
 const LINGER: Duration = Duration::from_millis(50);

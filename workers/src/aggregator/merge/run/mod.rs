@@ -7,7 +7,7 @@ mod tell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use acequia_crds::pipeline::aggregation::EmitKind;
 use acequia_crds::stage::AggregationWork;
@@ -18,14 +18,14 @@ use acequia_kafka::log::read_partition;
 
 use super::dirty::Dirty;
 use super::state::{Rules, State};
-use crate::aggregator::codec::Unreadable;
 use crate::aggregator::health::Health;
-use crate::aggregator::member::{Claim, Member};
+use crate::aggregator::member::{Claim, Member, Restore};
 use crate::aggregator::output::OutputHandle;
 use crate::aggregator::output::document::Layout;
 use crate::aggregator::partial::SourcePartition;
 use crate::aggregator::record::RecordPlan;
 use crate::aggregator::transaction::CrashPoints;
+use crate::clock::now_ms;
 use crate::stop::Stop;
 
 /// Records a poll may bring.
@@ -337,12 +337,3 @@ impl Loop {
 type Entry = (i32, Vec<u8>, Option<Vec<u8>>);
 /// Of an output topic: the topic, key and value.
 type Document = (String, Vec<u8>, Option<Vec<u8>>);
-
-enum Restore {
-    Kafka(KafkaError),
-    Unreadable(Unreadable),
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use acequia_crds::pipeline::aggregation::EmitKind;
 
-use super::{Loop, Partition, Way, now_ms};
+use super::{Loop, Partition, Way};
 use crate::aggregator::health::Condition;
 use crate::aggregator::merge::state::GroupKey;
 use crate::aggregator::output::{Batch, OutputEvent, Row};
+use crate::clock::now_ms;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 5_000;
