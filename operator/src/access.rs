@@ -147,11 +147,42 @@ fn in_namespace(address: &str, namespace: &str) -> String {
         Some((host, port)) => (host, Some(port)),
         None => (address, None),
     };
-    if host.is_empty() || host.contains(['.', ':', '[']) || host == "localhost" {
+    if !is_service(host) {
         return address.to_owned();
     }
     let host = format!("{host}.{namespace}.svc");
     port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+}
+
+fn is_service(host: &str) -> bool {
+    !(host.is_empty() || host.contains(['.', ':', '[']) || host == "localhost")
+}
+
+/// Servers that stand for another one in each namespace, and that credentials are for: whoever may make a Service in any
+/// namespace would get them. A sentence for each.
+pub fn given_away(kafka: &[Kafka], connect: &[ConnectServer]) -> Vec<String> {
+    let host = |server: &str| {
+        let authority = server.split_once("://").map_or(server, |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default().trim();
+        authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_owned()
+    };
+    let sentence = |value: String, named: &str| {
+        format!(
+            "{value}: `{named}` has credentials, and a host without a dot is another Service in each namespace, whose \
+             owner would get them; write its whole name, `<service>.<namespace>.svc`"
+        )
+    };
+    let is_given = |entry: &Kafka| {
+        entry.sasl.is_some() && entry.bootstrap_servers.split(',').any(|server| is_service(&host(server)))
+    };
+    let kafka = kafka.iter().enumerate().filter(|(_, entry)| is_given(entry));
+    let kafka = kafka
+        .map(|(index, entry)| sentence(format!("kafka[{index}].bootstrapServers"), &entry.bootstrap_servers));
+    let is_given =
+        |entry: &ConnectServer| entry.credentials_secret.is_some() && is_service(&host(&entry.url));
+    let connect = connect.iter().enumerate().filter(|(_, entry)| is_given(entry));
+    let connect = connect.map(|(index, entry)| sentence(format!("connect[{index}].url"), &entry.url));
+    kafka.chain(connect).collect()
 }
 
 #[cfg(test)]

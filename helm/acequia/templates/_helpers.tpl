@@ -42,9 +42,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "acequia.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- with .Values.runAsUser }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
@@ -52,6 +54,18 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* A host without a dot is another Service in each namespace: its owner would get the credentials. */}}
+{{- define "acequia.checkCredentials" -}}
+{{- if eq .Values.scope "Cluster" }}
+{{- range $index, $entry := .Values.kafka }}{{ if $entry.sasl }}{{ range splitList "," $entry.bootstrapServers }}
+{{- if not (contains "." .) }}{{ fail (printf "kafka[%d].bootstrapServers: `%s` has credentials and, with scope Cluster, is another Service in each namespace, whose owner would get them: write its whole name, <service>.<namespace>.svc" $index (trim .)) }}{{ end }}
+{{- end }}{{ end }}{{ end }}
+{{- range $index, $entry := .Values.connect }}{{ if $entry.credentialsSecret }}
+{{- if not (contains "." $entry.url) }}{{ fail (printf "connect[%d].url: `%s` has credentials and, with scope Cluster, is another Service in each namespace, whose owner would get them: write its whole name, <service>.<namespace>.svc" $index $entry.url) }}{{ end }}
+{{- end }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* What the operator may do, where its Pipelines are. No Secrets, no wildcards. */}}

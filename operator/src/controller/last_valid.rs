@@ -42,6 +42,16 @@ impl LastValid {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
+    /// Whether anything was kept, also what this version can't read.
+    ///
+    /// # Errors
+    /// The API server didn't answer.
+    pub async fn is_there(client: &Client, pipeline: &PipelineId) -> Result<bool, Error> {
+        let api: Api<ConfigMap> = Api::namespaced(client.clone(), &pipeline.namespace);
+        let name = name(pipeline);
+        Ok(bounded(format!("read ConfigMap {name}"), api.get_metadata_opt(&name)).await?.is_some())
+    }
+
     /// Keeps it.
     ///
     /// # Errors

@@ -31,11 +31,13 @@ pub use self::settings::{Error as SettingsError, OperatorSettings};
 use self::metrics::Metrics;
 use self::pipeline::{Keeper, Office};
 use crate::access::Access;
-use crate::kubernetes::bounded;
 use crate::kubernetes::children::{Children, PipelineKey};
+use crate::kubernetes::{bounded, is_conflict};
 
 /// How long the tasks may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// How often the finalizer is tried to be taken off an object that somebody else writes at the same time.
+const RELEASE_TRIES: usize = 10;
 
 /// Why the operator can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -121,13 +123,33 @@ pub async fn release(namespace: Option<&str>) -> Result<usize, Error> {
         None => Api::all_with(client.clone(), &resource),
     };
     let mut released = 0;
+    let mut refused = None;
     for object in bounded("list Pipelines".to_owned(), pipelines.list(&ListParams::default())).await? {
         if object.finalizers().iter().any(|one| one == object::FINALIZER) {
-            object::set_finalizer(&client, &object, false).await?;
-            released += 1;
+            match release_one(&client, object).await {
+                Ok(()) => released += 1,
+                Err(error) => refused = Some(error),
+            }
         }
     }
-    Ok(released)
+    refused.map_or(Ok(released), |error| Err(error.into()))
+}
+
+/// Takes the finalizer off one, however often its operator writes to it meanwhile.
+async fn release_one(client: &Client, mut object: DynamicObject) -> Result<(), crate::kubernetes::Error> {
+    let api = object::api(client, &object.namespace().unwrap_or_default());
+    for _ in 0..RELEASE_TRIES {
+        match object::set_finalizer(client, &object, false).await {
+            Err(crate::kubernetes::Error::Api { source, .. }) if is_conflict(&source) => {}
+            done => return done,
+        }
+        let name = object.name_any();
+        match bounded(format!("read Pipeline {name}"), api.get_opt(&name)).await? {
+            Some(newer) => object = newer,
+            None => return Ok(()),
+        }
+    }
+    object::set_finalizer(client, &object, false).await
 }
 
 /// The tasks, one for each Pipeline.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use acequia_crds::pipeline::kafka::Kafka;
 use serde::Deserialize;
 
-use crate::access::{Access, Allowed, ConnectServer};
+use crate::access::{Access, Allowed, ConnectServer, given_away};
 use crate::kubernetes::objects::PodSettings;
 
 /// The file's content.
@@ -64,8 +64,16 @@ impl OperatorSettings {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-        serde_yaml::from_str(&text)
-            .map_err(|error| Error::Invalid { path: path.to_owned(), reason: error.to_string() })
+        Self::parse(&text).map_err(|reason| Error::Invalid { path: path.to_owned(), reason })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let settings: Self = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        let given_away = match settings.namespace {
+            Some(_) => Vec::new(),
+            None => given_away(&settings.kafka, &settings.connect),
+        };
+        if given_away.is_empty() { Ok(settings) } else { Err(given_away.join("; ")) }
     }
 
     /// Which servers may be reached.
@@ -93,6 +101,21 @@ mod tests {
         assert_eq!(settings.deletion_deadline_seconds, 45);
         assert_eq!(settings.workers.image_pull_policy, "IfNotPresent");
         assert!(settings.namespace.is_none() && settings.kafka.is_empty());
+    }
+
+    #[test]
+    fn credentials_for_a_service_of_whatever_namespace_are_refused() {
+        let servers = "kafka: [{bootstrapServers: 'a.data.svc:9092,kafka:9092', sasl: {mechanism: PLAIN, credentialsSecret: k}}]\n\
+             connect: [{url: 'http://connect:8083/', credentialsSecret: c}, {url: 'http://connect.data.svc:8083', credentialsSecret: c}]\n";
+        let text = format!("cluster: shop\nworkers: {{image: acequia}}\n{servers}");
+        let error = OperatorSettings::parse(&text).unwrap_err();
+        for part in ["kafka[0].bootstrapServers", "kafka:9092", "connect[0].url", "<service>.<namespace>.svc"]
+        {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(!error.contains("connect[1]"), "{error}");
+        // There it is always the same Service.
+        assert!(OperatorSettings::parse(&format!("namespace: shop\n{text}")).is_ok());
     }
 
     #[test]

@@ -105,6 +105,10 @@ impl One<'_> {
             Ok(_) => self.held(),
             Err(unreachable) => return self.wait(plan, &unreachable.to_string()),
         };
+        if let Some(removal) = self.begun_removal(held) {
+            plan.changes.push(removal);
+            return;
+        }
         if let Some(elsewhere) = recorded(held).filter(|claim| claim.url != self.connector.url) {
             let what = format!("the connector `{}` at {}", self.name, self.connector.url);
             let why = format!("it is recorded at {}, where it would go on", elsewhere.url);
@@ -116,6 +120,14 @@ impl One<'_> {
             return self.wait(plan, &missing);
         }
         self.put(held, BTreeSet::new(), plan);
+    }
+
+    /// A removal that was begun, when it wasn't in the manifest, is seen through first: its offsets may be gone already, and
+    /// whoever is still dropping its slot would drop the new one.
+    fn begun_removal(&self, held: Option<&Claim>) -> Option<Change> {
+        let held = held.filter(|held| held.state == ClaimState::Deleting)?;
+        let claim = recorded(Some(held))?.clone();
+        Some(Change::RemoveConnector { name: self.name.clone(), claim, since_ms: held.since_ms })
     }
 
     fn keep(&self, existing: &ObservedConnector, plan: &mut Plan) {
@@ -131,6 +143,10 @@ impl One<'_> {
             );
             return;
         };
+        if let Some(removal) = self.begun_removal(Some(held)) {
+            plan.changes.push(removal);
+            return;
+        }
         let changed = self.changed(existing);
         if let Some((from, to)) = self.another_database(held) {
             plan.refuse(

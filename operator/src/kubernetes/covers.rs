@@ -6,28 +6,42 @@ use serde_json::Value;
 /// Whether everything that `desired` says is so in `observed`. What `desired` doesn't say (defaults, status, what
 /// others have set) makes no difference; but a list is ours as a whole, so one more entry does.
 pub fn covers(desired: &impl Serialize, observed: &impl Serialize) -> bool {
+    difference(desired, observed).is_none()
+}
+
+/// The first field in which `observed` isn't as `desired` says. Example: `spec.template.spec.containers[0].image`.
+pub fn difference(desired: &impl Serialize, observed: &impl Serialize) -> Option<String> {
     match (serde_json::to_value(desired), serde_json::to_value(observed)) {
-        (Ok(desired), Ok(observed)) => within(None, &desired, &observed),
-        _ => false,
+        (Ok(desired), Ok(observed)) => {
+            within(None, &desired, &observed).map(|path| path.trim_start_matches('.').to_owned())
+        }
+        _ => Some("all of it".to_owned()),
     }
 }
 
-fn within(field: Option<&str>, desired: &Value, observed: &Value) -> bool {
+/// `field` is the name of what is compared, where it has one.
+fn within(field: Option<&str>, desired: &Value, observed: &Value) -> Option<String> {
     match (desired, observed) {
-        (Value::Object(desired), Value::Object(observed)) => desired.iter().all(|(key, value)| {
-            let parent = field;
-            observed.get(key).is_some_and(|other| match (parent, value, other) {
+        (Value::Object(desired), Value::Object(observed)) => desired.iter().find_map(|(key, value)| {
+            let rest = match (field, value, observed.get(key)) {
+                (_, _, None) => Some(String::new()),
                 // The API server writes quantities in its own way.
-                (Some("requests" | "limits"), Value::String(a), Value::String(b)) => same_quantity(a, b),
-                _ => within(Some(key), value, other),
-            })
+                (Some("requests" | "limits"), Value::String(a), Some(Value::String(b))) => {
+                    (!same_quantity(a, b)).then(String::new)
+                }
+                (_, value, Some(other)) => within(Some(key), value, other),
+            };
+            rest.map(|rest| format!(".{key}{rest}"))
         }),
         (Value::Array(desired), Value::Array(observed)) => {
             // Other owners may be added; they take nothing from us.
-            let complete = field == Some("ownerReferences") || desired.len() == observed.len();
-            complete && desired.iter().zip(observed).all(|(one, other)| within(None, one, other))
+            if field != Some("ownerReferences") && desired.len() != observed.len() {
+                return Some(String::new());
+            }
+            let mut pairs = desired.iter().zip(observed).enumerate();
+            pairs.find_map(|(at, (one, other))| within(None, one, other).map(|rest| format!("[{at}]{rest}")))
         }
-        _ => desired == observed,
+        _ => (desired != observed).then(String::new),
     }
 }
 
@@ -84,6 +98,20 @@ mod tests {
         ] {
             assert!(!covers(&desired, &observed), "{observed}");
         }
+    }
+
+    #[test]
+    fn the_field_that_differs_is_named() {
+        let desired = json!({"spec": {"containers": [{"image": "a", "limits": {"cpu": "1"}}]}});
+        let at = |observed| difference(&desired, &observed);
+        assert_eq!(
+            at(json!({"spec": {"containers": [{"image": "b"}]}})).as_deref(),
+            Some("spec.containers[0].image")
+        );
+        let more = json!({"spec": {"containers": [{"image": "a", "limits": {"cpu": "2"}}]}});
+        assert_eq!(at(more).as_deref(), Some("spec.containers[0].limits.cpu"));
+        assert_eq!(at(json!({"spec": {"containers": []}})).as_deref(), Some("spec.containers"));
+        assert_eq!(at(desired.clone()), None);
     }
 
     #[test]

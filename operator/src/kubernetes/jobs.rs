@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::Resource as _;
 use k8s_openapi::api::batch::v1::Job as BatchJob;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, ListParams};
 
 use super::objects::STAGE_LABEL;
@@ -18,12 +20,21 @@ impl Deployments {
     pub async fn run_job(&self, job: &Job, deadline: Duration) -> Result<(), Error> {
         let name = job_name(&job.name);
         let seconds = i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX);
-        let (config, batch) = self.shape.job(&name, job, seconds);
-        // One that was left over by an operator that ended may have failed for a reason that is gone.
-        self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
+        let (mut config, batch) = self.shape.job(&name, job, seconds);
+        // One that was left over by an operator that ended may have failed for a reason that is gone, or is still at work
+        // on what has been made anew since: it goes only after its pod.
+        self.delete::<BatchJob>(&name, &DeleteParams::foreground()).await?;
         self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
+        let job = self.create(&batch).await?;
+        // It goes with its job, also when this operator sees neither to an end. The pod waits for it.
+        config.metadata.owner_references = Some(vec![OwnerReference {
+            api_version: BatchJob::API_VERSION.to_owned(),
+            kind: BatchJob::KIND.to_owned(),
+            name: name.clone(),
+            uid: job.metadata.uid.unwrap_or_default(),
+            ..OwnerReference::default()
+        }]);
         self.create(&config).await?;
-        self.create(&batch).await?;
         let ended = self.await_job(&name, deadline).await;
         self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
         self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;

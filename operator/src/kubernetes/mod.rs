@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast;
 
 use self::children::{Children, PipelineKey};
-use self::covers::covers;
+use self::covers::{covers, difference};
 use self::objects::{CONFIG_HASH, STAGE_LABEL, Shape};
 use crate::model::desired::{Desired, DesiredStage};
 use crate::model::observed::ObservedStage;
@@ -68,6 +68,17 @@ pub enum Error {
     Foreign {
         /// What was to be applied.
         what: String,
+    },
+    /// Something in the cluster changes what is applied.
+    #[error(
+        "{what}: the cluster changed `{field}` while it was applied, perhaps by an admission webhook; let it leave the \
+         operator's objects alone, or say in `workers` of the chart, or in spec.workers, what it wants there"
+    )]
+    Altered {
+        /// What was applied.
+        what: String,
+        /// The field.
+        field: String,
     },
     /// A job ended without success.
     #[error("job {name} failed: {why}")]
@@ -246,15 +257,19 @@ impl Deployments {
             return Err(Error::Foreign { what });
         }
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        bounded(what, api.patch(&name, &params, &Patch::Apply(object))).await?;
-        Ok(())
+        let applied = bounded(what.clone(), api.patch(&name, &params, &Patch::Apply(object))).await?;
+        // To apply it again and again wouldn't help.
+        match difference(object, &applied) {
+            Some(field) => Err(Error::Altered { what, field }),
+            None => Ok(()),
+        }
     }
 
     fn owns(&self, metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> bool {
         metadata.owner_references.iter().flatten().any(|owner| owner.uid == self.shape.uid)
     }
 
-    async fn create<K>(&self, object: &K) -> Result<(), Error>
+    async fn create<K>(&self, object: &K) -> Result<K, Error>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + DeserializeOwned + Serialize + std::fmt::Debug,
@@ -271,7 +286,7 @@ impl Deployments {
                 {
                     tokio::time::sleep(POLL).await;
                 }
-                done => return done.map(drop),
+                done => return done,
             }
         }
     }
@@ -301,8 +316,8 @@ impl Deployments {
     }
 }
 
-/// An object of that name is there already.
-fn is_conflict(error: &kube::Error) -> bool {
+/// An object of that name is there already, or somebody else has written to it meanwhile.
+pub fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 

@@ -38,8 +38,6 @@ const CONFIG_FOLDER: &str = "/etc/acequia/stage";
 const CONFIG_KEY: &str = "stage.yaml";
 const SECRETS_FOLDER: &str = "/etc/acequia/secrets";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
-/// Any id that isn't root's; the same as in the image.
-const USER: i64 = 65_532;
 /// A worker finishes its transaction within 10 s.
 const GRACE_SECONDS: i64 = 30;
 /// A job that has ended is kept this long, for whoever wants to see why.
@@ -63,6 +61,9 @@ pub struct PodSettings {
     /// Limits of a worker that a Pipeline says nothing of.
     #[serde(default)]
     pub limits: Resources,
+    /// User and group of every worker, by number. Default: the cluster chooses, or else the image.
+    #[serde(default)]
+    pub run_as_user: Option<i64>,
 }
 
 impl PodSettings {
@@ -208,9 +209,9 @@ impl Shape {
                 ),
                 security_context: Some(PodSecurityContext {
                     run_as_non_root: Some(true),
-                    run_as_user: Some(USER),
-                    run_as_group: Some(USER),
-                    fs_group: Some(USER),
+                    run_as_user: self.settings.run_as_user,
+                    run_as_group: self.settings.run_as_user,
+                    fs_group: self.settings.run_as_user,
                     seccomp_profile: Some(SeccompProfile {
                         type_: "RuntimeDefault".to_owned(),
                         localhost_profile: None,

@@ -19,17 +19,18 @@ const CANNOT_START: [&str; 7] = [
     "RunContainerError",
 ];
 
-/// The process of a pod. None: the pod has run to its end and counts no more.
+/// The process of a pod. None: the pod has come to its end, by itself or evicted. It may lie there for long, counts no
+/// more, and the Deployment has another one made.
 pub fn replica(pod: &Pod) -> Option<ObservedReplica> {
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
-    if phase == "Succeeded" {
+    if matches!(phase, "Succeeded" | "Failed") {
         return None;
     }
     let container = status
         .and_then(|status| status.container_statuses.as_ref())
         .and_then(|containers| containers.first());
-    let (state, why) = state(pod, phase, container);
+    let (state, why) = state(pod, container);
     let annotations = pod.metadata.annotations.as_ref();
     let address = status
         .and_then(|status| status.pod_ip.as_ref())
@@ -47,15 +48,9 @@ pub fn replica(pod: &Pod) -> Option<ObservedReplica> {
     })
 }
 
-fn state(pod: &Pod, phase: &str, container: Option<&ContainerStatus>) -> (ReplicaState, Option<String>) {
+fn state(pod: &Pod, container: Option<&ContainerStatus>) -> (ReplicaState, Option<String>) {
     if pod.metadata.deletion_timestamp.is_some() {
         return (ReplicaState::Stopping, None);
-    }
-    if phase == "Failed" {
-        let status = pod.status.as_ref();
-        let words = status.map(|status| [status.reason.as_deref(), status.message.as_deref()]);
-        let words: Vec<&str> = words.into_iter().flatten().flatten().collect();
-        return (ReplicaState::CannotStart, (!words.is_empty()).then(|| words.join(": ")));
     }
     if let Some(why) = unschedulable(pod) {
         return (ReplicaState::CannotStart, Some(why));
@@ -139,6 +134,13 @@ mod tests {
              restartCount: 3, state: {{waiting: {{reason: {reason}, message: {message}}}}}, lastState: \
              {{terminated: {{exitCode: 1, reason: Error, message: it broke}}}}}}]}}"
         ))
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_counts_no_more() {
+        for phase in ["Succeeded", "Failed"] {
+            assert!(replica(&pod(&format!("{{phase: {phase}, reason: Evicted}}"))).is_none(), "{phase}");
+        }
     }
 
     #[test]

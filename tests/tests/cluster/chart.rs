@@ -41,6 +41,9 @@ fn the_chart_passes_helm_lint_and_wrong_values_are_refused_by_name() {
         ("kafka[0].bootstrapServers=k:1,kafka[0].sasl.mechanism=PLAIN", "credentialsSecret"),
         ("replicas=2", "replicas"),
         ("deletionDeadlineSeconds=1", "deletionDeadlineSeconds"),
+        ("runAsUser=0", "runAsUser"),
+        // Whoever makes a Service `connect` in a namespace of his own would be told the password.
+        ("scope=Cluster,connect[0].url=http://connect:8083,connect[0].credentialsSecret=c", "connect[0].url"),
     ];
     for (value, name) in wrong {
         let refused = cluster
@@ -48,6 +51,19 @@ fn the_chart_passes_helm_lint_and_wrong_values_are_refused_by_name() {
             .expect_err(value);
         assert!(refused.contains(name), "{value}: {refused}");
     }
+}
+
+#[test]
+fn who_its_pods_run_as_can_be_left_to_the_cluster() {
+    let cluster = Cluster::brought_up();
+    let user = |settings: &[&str]| {
+        let documents = rendered(&cluster, settings);
+        let deployment = &of_kind(&documents, "Deployment")[0]["spec"]["template"]["spec"]["securityContext"];
+        let told = of_kind(&documents, "ConfigMap")[0]["data"]["operator.yaml"].to_string();
+        (deployment["runAsUser"].as_i64(), deployment["runAsNonRoot"].as_bool(), told.contains("runAsUser"))
+    };
+    assert_eq!(user(&[]), (Some(65_532), Some(true), true));
+    assert_eq!(user(&["runAsUser=null"]), (None, Some(true), false));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{Keeper, Next, TICK};
 use crate::controller::events::Reason;
+use crate::controller::last_valid::LastValid;
 use crate::controller::object::{self, set_finalizer};
 use crate::desired::{deletion_of, desired};
 use crate::kubernetes::Error;
@@ -28,7 +29,13 @@ impl Keeper {
             None => self.begin_deletion(object).await?,
         };
         let Some(reconciler) = &mut self.reconciler else {
-            // Nothing of it was ever carried out.
+            // What was carried out was kept before. Now nobody knows the servers that it was carried out on.
+            if LastValid::is_there(&self.office.client, &self.id()).await? {
+                let note = "let go at once; left behind: all that it has in Kafka, Connect and databases, since this \
+                            operator may not reach its servers any more, or can't read its last valid generation";
+                self.office.metrics.left_behind();
+                self.tell(Reason::LeftBehind, note).await;
+            }
             set_finalizer(&self.office.client, object, false).await?;
             return Ok(Next::Gone);
         };
@@ -56,7 +63,7 @@ impl Keeper {
             let names = object::config_map_names(&pipeline.spec);
             let maps = names.into_iter().map(|name| (name.to_owned(), BTreeMap::default())).collect();
             if let Ok(wanted) = desired(&pipeline, &maps, &self.settings()) {
-                // One that was refused has nothing outside.
+                // What is refused has nothing outside, or is told as left behind.
                 let _ = self.take_up(object, wanted, object.metadata.generation.unwrap_or_default());
             }
         }

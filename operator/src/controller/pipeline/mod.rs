@@ -68,9 +68,35 @@ pub struct Keeper {
     read_at: Instant,
     kept: Option<LastValid>,
     deleting_since: Option<Instant>,
-    failures: u32,
-    retry_at: Instant,
+    /// Reading the object, and keeping what was read.
+    taking_in: Retry,
+    /// All else.
+    stepping: Retry,
     told: events::Told,
+}
+
+/// What is tried again after the API server refused.
+struct Retry {
+    failures: u32,
+    at: Instant,
+}
+
+impl Retry {
+    fn now() -> Self {
+        Self { failures: 0, at: Instant::now() }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// Twice as long after each failure.
+    fn later(&mut self, of: &PipelineKey, error: &Error) {
+        let wait = RETRY.0.saturating_mul(1 << self.failures.min(10)).min(RETRY.1);
+        self.failures = self.failures.saturating_add(1);
+        self.at = Instant::now() + wait;
+        tracing::warn!(namespace = of.namespace, pipeline = of.name, %error, "tried again in {} s", wait.as_secs());
+    }
 }
 
 /// Whether there is anything more to keep.
@@ -101,8 +127,8 @@ impl Keeper {
             read_at: Instant::now(),
             kept: None,
             deleting_since: None,
-            failures: 0,
-            retry_at: Instant::now(),
+            taking_in: Retry::now(),
+            stepping: Retry::now(),
             told: events::Told::default(),
         }
     }
@@ -113,11 +139,11 @@ impl Keeper {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if Instant::now() >= self.retry_at {
+            if self.stepping.is_due() {
                 match self.step().await {
-                    Ok(Next::GoOn) => self.failures = 0,
+                    Ok(Next::GoOn) => self.stepping = Retry::now(),
                     Ok(Next::Gone) => break,
-                    Err(error) => self.retry_later(&error),
+                    Err(error) => self.stepping.later(&self.key, &error),
                 }
             }
             let wake = async {
@@ -132,7 +158,7 @@ impl Keeper {
                     if newer.is_err() {
                         break;
                     }
-                    self.retry_at = Instant::now();
+                    (self.taking_in, self.stepping) = (Retry::now(), Retry::now());
                 }
                 stages = children_changed(&mut changes, &self.key) => {
                     if let (true, Some(reconciler)) = (stages, &mut self.reconciler) {
@@ -150,21 +176,19 @@ impl Keeper {
         }
     }
 
-    fn retry_later(&mut self, error: &Error) {
-        let wait = RETRY.0.saturating_mul(1 << self.failures.min(10)).min(RETRY.1);
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = Instant::now() + wait;
-        let (namespace, pipeline) = (&self.key.namespace, &self.key.name);
-        tracing::warn!(namespace, pipeline, %error, "tried again in {} s", wait.as_secs());
-    }
-
     /// Takes in the newest object, turns once, and tells what came of it.
     async fn step(&mut self) -> Result<Next, Error> {
         let Some(object) = self.objects.borrow_and_update().clone() else { return Ok(Next::Gone) };
         if object.metadata.deletion_timestamp.is_some() {
             return self.let_go(&object).await;
         }
-        self.take_in(&object).await?;
+        // What can't be read or kept just now doesn't stop what is there from being healed.
+        if self.taking_in.is_due() {
+            match self.take_in(&object).await {
+                Ok(()) => self.taking_in = Retry::now(),
+                Err(error) => self.taking_in.later(&self.key, &error),
+            }
+        }
         self.turn().await?;
         Ok(Next::GoOn)
     }

@@ -5,6 +5,7 @@ use crate::diff::{diff, restart_backoff_ms};
 use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, Desired};
 use crate::model::observed::{ConnectorFault, ConnectorState, Observed, Restarts};
+use crate::model::ownership::{Claim, ClaimState};
 use crate::model::plan::{Change, Plan};
 
 /// One topic, a generator with setup, and a connector that needs both.
@@ -160,6 +161,22 @@ fn a_connector_that_left_the_manifest_is_removed_before_its_topics() {
     assert!(plan.waiting[0].what.contains("topic orders"), "{plan:?}");
     assert!(converge(&desired, &mut world).is_empty());
     assert_eq!(world.connectors[&connector_name("crm")], Ok(None));
+}
+
+#[test]
+fn a_removal_that_was_begun_is_seen_through_before_the_connector_is_made_anew() {
+    for is_there in [true, false] {
+        let (desired, mut world) = converged();
+        let deleting = Claim { state: ClaimState::Deleting, ..connector_claim() };
+        world.add_claim(connector_key(&connector_name("crm")), deleting);
+        if !is_there {
+            world.connectors.insert(connector_name("crm"), Ok(None));
+        }
+        let plan = diff(&desired, &world);
+        assert!(matches!(plan.changes.as_slice(), [Change::RemoveConnector { .. }]), "{plan:?}");
+        assert!(converge(&desired, &mut world).is_empty());
+        assert!(matches!(world.connectors[&connector_name("crm")], Ok(Some(_))), "{is_there}");
+    }
 }
 
 #[test]
