@@ -154,6 +154,13 @@ impl fmt::Display for PipelineId {
 }
 
 impl PipelineId {
+    /// Reads an identity back. None: it isn't one.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.split('/').map(str::to_owned);
+        let (cluster, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+        parts.next().is_none().then_some(Self { cluster, namespace, name })
+    }
+
     /// The consumer group of a stage that isn't given one: `acequia.<namespace>.<pipeline>.<stage id>`.
     pub fn group(&self, stage: &StageId) -> String {
         dotted(&[&self.namespace, &self.name, stage.as_str()], KAFKA_MAX)

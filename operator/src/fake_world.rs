@@ -35,6 +35,7 @@ pub(crate) fn empty_desired() -> Desired {
         stages: BTreeMap::new(),
         retired_groups: BTreeSet::new(),
         retains_state: false,
+        only_begun: false,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod events;
 mod last_valid;
+mod leftovers;
 mod metrics;
 mod object;
 mod pipeline;
@@ -13,7 +14,7 @@ mod service;
 mod settings;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,19 +24,22 @@ use futures::StreamExt as _;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use self::settings::{Error as SettingsError, OperatorSettings};
 
+use self::leftovers::Leftover;
 use self::metrics::Metrics;
-use self::pipeline::{Keeper, Office};
+use self::pipeline::{Keeper, Office, clear_up};
 use crate::access::Access;
 use crate::kubernetes::children::{Children, PipelineKey};
 use crate::kubernetes::{bounded, is_conflict};
 
 /// How long the tasks may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// Pipelines that are gone, found and not yet taken up.
+const LEFTOVERS: usize = 16;
 /// How often the finalizer is tried to be taken off an object that somebody else writes at the same time.
 const RELEASE_TRIES: usize = 10;
 
@@ -88,6 +92,9 @@ pub async fn run(
         () = &mut stop => return Ok(()),
     }
     let mut crew = Crew { office, keepers: HashMap::new(), leaving: HashMap::new(), tasks: JoinSet::new() };
+    // It ends with this.
+    let (found, mut half_removed) = mpsc::channel(LEFTOVERS);
+    let (mut search, mut to_search) = (JoinSet::new(), Some(found));
     let resource = ApiResource::erase::<Pipeline>(&());
     let pipelines: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -98,11 +105,19 @@ pub async fn run(
     loop {
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(event)) => crew.take(event),
+                Some(Ok(event)) => {
+                    let is_listed = matches!(event, watcher::Event::InitDone);
+                    crew.take(event);
+                    // Once; what this operator begins it goes on with by itself.
+                    if let Some(found) = to_search.take_if(|_| is_listed) {
+                        search.spawn(leftovers::search(Arc::clone(&crew.office), crew.namespaces(), found));
+                    }
+                }
                 Some(Err(error)) => tracing::warn!(%error, "the watch over Pipelines was interrupted and goes on"),
                 None => return Err(Error::WatchEnded),
             },
             Some(ended) = crew.tasks.join_next() => Crew::ended(&ended),
+            Some(leftover) = half_removed.recv() => crew.see_through(leftover),
             () = &mut stop => break,
         }
     }
@@ -215,6 +230,37 @@ impl Crew {
             of
         });
         self.keepers.insert(key, Post { uid, objects, listed: true, task });
+    }
+
+    /// Those that are kept: the one, or those of all Pipelines there are.
+    fn namespaces(&self) -> BTreeSet<String> {
+        match &self.office.settings.namespace {
+            Some(namespace) => BTreeSet::from([namespace.clone()]),
+            None => self.keepers.keys().map(|key| key.namespace.clone()).collect(),
+        }
+    }
+
+    /// Goes on with removals that a former operator began. A Pipeline that is there sees to its own.
+    fn see_through(&mut self, leftover: Leftover) {
+        let Leftover { key, wanted } = leftover;
+        if self.keepers.contains_key(&key) || self.leaving.get(&key).is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        tracing::info!(
+            namespace = key.namespace,
+            pipeline = key.name,
+            "it is gone, and not all of it was removed"
+        );
+        let reconciler = match self.office.reconciler(wanted, 0, String::new()) {
+            Ok(reconciler) => reconciler,
+            Err(error) => return tracing::warn!(pipeline = key.name, error, "what it left can't be removed"),
+        };
+        let (of, stopping) = (key.clone(), self.office.stopping.clone());
+        let task = self.tasks.spawn(async move {
+            clear_up(reconciler, stopping).await;
+            of
+        });
+        self.leaving.insert(key, task);
     }
 
     fn dismiss(&mut self, key: &PipelineKey) {

@@ -75,6 +75,7 @@ pub fn desired(
         stages,
         retired_groups: BTreeSet::new(),
         retains_state: false,
+        only_begun: false,
     })
 }
 
@@ -96,6 +97,23 @@ pub fn deletion_of(desired: &Desired, spec: &PipelineSpec) -> Desired {
         stages: BTreeMap::new(),
         retired_groups,
         retains_state: spec.deletion_policy == SpecPolicy::Retain,
+        only_begun: false,
+    }
+}
+
+/// What a Pipeline that is gone left half removed: connectors whose claims say that they are being removed, on these
+/// Kafka Connect clusters.
+pub fn begun_removals(identity: PipelineId, kafka: Kafka, connect_urls: BTreeSet<String>) -> Desired {
+    Desired {
+        identity,
+        kafka,
+        connect_urls,
+        topics: BTreeMap::new(),
+        connectors: BTreeMap::new(),
+        stages: BTreeMap::new(),
+        retired_groups: BTreeSet::new(),
+        retains_state: true,
+        only_begun: true,
     }
 }
 

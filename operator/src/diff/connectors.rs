@@ -50,6 +50,10 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         if desired.connectors.contains_key(&name) || claim.state == ClaimState::Released {
             continue;
         }
+        let is_begun = claim.state == ClaimState::Deleting;
+        if desired.only_begun && !is_begun {
+            continue;
+        }
         if desired.stages.is_empty() && !observed.stages.is_empty() {
             plan.wait(format!("{REMOVAL} {name}"), "the stages to stop".to_owned());
             continue;
@@ -60,7 +64,19 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
                 claim: recorded.clone(),
                 since_ms: claim.since_ms,
             }),
-            Some(Err(unreachable)) => plan.wait(format!("{REMOVAL} {name}"), unreachable.to_string()),
+            Some(Err(unreachable)) => {
+                // The Pipeline may be let go before Connect is back, and this operator be gone then.
+                if desired.is_nothing() && !is_begun {
+                    let key = ClaimKey {
+                        kind: ClaimKind::Connector,
+                        name: name.as_str().to_owned(),
+                        owner: owner.clone(),
+                    };
+                    let claim = Some(Claim { state: ClaimState::Deleting, ..claim.clone() });
+                    plan.changes.push(Change::Record { key, claim });
+                }
+                plan.wait(format!("{REMOVAL} {name}"), unreachable.to_string());
+            }
             None => plan.wait(format!("{REMOVAL} {name}"), "a first look at Kafka Connect".to_owned()),
         }
     }

@@ -22,6 +22,10 @@ pub use connectors::restart_backoff_ms;
 /// What to do so that `observed` becomes `desired`.
 pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
+    if desired.only_begun {
+        connectors::removed(desired, observed, &mut plan);
+        return plan;
+    }
     topics::kept(desired, observed, &mut plan);
     connectors::kept(desired, observed, &mut plan);
     stages::all(desired, observed, &mut plan);

@@ -28,6 +28,16 @@ pub struct Desired {
     /// The Pipeline goes and may come back: topics that are a stage's own are let go with the groups that they remember,
     /// whatever their policy, so that it goes on where it was.
     pub retains_state: bool,
+    /// The Pipeline is gone, and of what it left only removals of connectors that were begun are seen through.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only_begun: bool,
+}
+
+impl Desired {
+    /// Nothing shall be there: the Pipeline goes, or is gone.
+    pub fn is_nothing(&self) -> bool {
+        self.topics.is_empty() && self.connectors.is_empty() && self.stages.is_empty()
+    }
 }
 
 /// A topic as it shall be.

@@ -143,6 +143,19 @@ impl Ownership {
         };
     }
 
+    /// Connectors that are being removed, by who claims them: names and claims.
+    pub fn begun_removals(&self) -> BTreeMap<&str, Vec<(&str, &ConnectorClaim)>> {
+        let mut begun: BTreeMap<&str, Vec<(&str, &ConnectorClaim)>> = BTreeMap::new();
+        for (name, owners) in self.claims.get(&ClaimKind::Connector).into_iter().flatten() {
+            for (owner, claim) in owners {
+                if let (ClaimState::Deleting, Claimed::Connector(connector)) = (claim.state, &claim.of) {
+                    begun.entry(owner).or_default().push((name, connector));
+                }
+            }
+        }
+        begun
+    }
+
     /// The claim of `owner` on a thing, in whatever state.
     pub fn claim(&self, kind: ClaimKind, name: &str, owner: &str) -> Option<&Claim> {
         self.claims.get(&kind)?.get(name)?.get(owner)

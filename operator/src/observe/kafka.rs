@@ -51,6 +51,18 @@ pub async fn look(cluster: &Arc<Cluster>, subject: Subject) -> Part<KafkaLook> {
         .map_err(|error: Error| cluster.unreachable(&error))
 }
 
+/// Who owns what, of all Pipelines.
+///
+/// # Errors
+/// Kafka doesn't answer.
+pub async fn ownership(cluster: &Arc<Cluster>) -> Result<Ownership, Error> {
+    let read = |admin: &Admin, connection: &Connection| {
+        let topics = admin.describe_topics(&[OWNERSHIP_TOPIC.to_owned()], CALL_DEADLINE)?;
+        Ok(if topics.is_empty() { Ownership::default() } else { read_ownership(connection)? })
+    };
+    cluster.call(read).await
+}
+
 fn look_blocking(
     admin: &Admin,
     connection: &Connection,

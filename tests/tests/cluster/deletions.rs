@@ -99,12 +99,18 @@ fn with_kafka_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
 
 #[test]
 fn with_connect_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
-    let small = Small::ready("noconnect", |manifest| manifest);
+    let mut small = Small::ready("noconnect", |manifest| manifest);
     scale(&small.cluster, "connect", 0);
     delete(&small);
     let told = left_behind(&small.cluster, &small.name);
     assert!(told.contains(&small.connector()), "{told}");
+    // The next operator finds on record that the connector was to go.
+    small.acequia.kill();
     scale(&small.cluster, "connect", 1);
+    let mut superuser = Database::open_as_superuser(&small.stack);
+    let slots = format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", small.topic());
+    let is_left = || (small.connector_is_there(), superuser.number(&slots));
+    until("connector and slot are gone", BACK_DEADLINE, is_left, |left| *left == (Some(false), 0));
     clean_up(small);
 }
 

@@ -6,7 +6,6 @@ use acequia_kafka::admin::Admin;
 use acequia_tests::cluster::{Cluster, condition};
 use acequia_tests::stack::KAFKA_DEADLINE;
 use acequia_tests::wait::until;
-use acequia_tests::worker::http_get;
 
 use crate::small::{READY_DEADLINE, Small};
 
@@ -140,16 +139,12 @@ fn what_somebody_else_changes_is_put_right() {
     let url = format!("http://{}/connectors/{}", small.stack.address("connect:8083"), small.connector());
     delete(&url);
     let gone = Instant::now();
-    until("the connector is back", WITHIN_A_MINUTE, || is_there(&small), |there| *there);
+    let look = || small.connector_is_there();
+    until("the connector is back", WITHIN_A_MINUTE, look, |there| *there == Some(true));
     println!("the connector was back after {:.1} s", gone.elapsed().as_secs_f64());
     small.acequia.wait("everything is ready again", READY_DEADLINE, |status| status.ready);
     small.flows("after all of it");
     small.delete();
-}
-
-fn is_there(small: &Small) -> bool {
-    let address = small.stack.address("connect:8083");
-    http_get(address, "/connectors").is_some_and(|list| list.contains(&small.connector()))
 }
 
 fn delete(url: &str) {

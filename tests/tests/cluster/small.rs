@@ -7,6 +7,7 @@ use acequia_tests::cluster::Cluster;
 use acequia_tests::database::Database;
 use acequia_tests::stack::{Stack, unique};
 use acequia_tests::wait::until;
+use acequia_tests::worker::http_get;
 
 /// How long such a Pipeline may take to be ready.
 pub const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -65,6 +66,12 @@ impl Small {
     /// Its connector.
     pub fn connector(&self) -> String {
         format!("acequia.{}.{}.source-orders", acequia_tests::cluster::NAMESPACE, self.name)
+    }
+
+    /// Whether Connect has it; none while Connect doesn't answer.
+    pub fn connector_is_there(&self) -> Option<bool> {
+        let list = http_get(self.stack.address("connect:8083"), "/connectors")?;
+        Some(list.contains(&self.connector()))
     }
 
     /// UIDs of the pods of a stage.

@@ -93,7 +93,7 @@ impl Keeper {
 }
 
 /// Goes on taking away what a Pipeline left that was let go: a server that was away may come back.
-pub(super) async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool>) {
+pub async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool>) {
     let began = Instant::now();
     while !reconciler.is_settled() && began.elapsed() < CLEAR_UP_LASTS {
         reconciler.turn();

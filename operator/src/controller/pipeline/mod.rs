@@ -15,7 +15,7 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::{broadcast, watch};
 
-use self::deletion::clear_up;
+pub use self::deletion::clear_up;
 use super::events::{self, Reason};
 use super::last_valid::LastValid;
 use super::metrics::Metrics;
@@ -53,6 +53,21 @@ pub struct Office {
     pub metrics: Arc<Metrics>,
     /// Changes when the operator ends.
     pub stopping: watch::Receiver<bool>,
+}
+
+impl Office {
+    /// What carries out a generation of the Pipeline with this UID.
+    ///
+    /// # Errors
+    /// A server isn't allowed; a sentence.
+    pub fn reconciler(&self, wanted: Desired, generation: i64, uid: String) -> Result<Reconciler, String> {
+        let shape = Shape { pipeline: wanted.identity.clone(), uid, settings: self.settings.workers.clone() };
+        let deployments = Deployments::new(self.client.clone(), Arc::clone(&self.children), shape)
+            .map_err(|error| format!("no HTTP client can be made: {error}"))?;
+        let stages = Arc::new(Stages::Deployments(Box::new(deployments)));
+        let reconciler = Reconciler::new(wanted, generation, Arc::clone(&self.access), stages);
+        reconciler.map_err(|error| error.to_string())
+    }
 }
 
 /// Keeps one Pipeline.
@@ -248,17 +263,7 @@ impl Keeper {
         if let Some(reconciler) = &mut self.reconciler {
             return reconciler.take_up(wanted, generation).map(drop);
         }
-        let shape = Shape {
-            pipeline: wanted.identity.clone(),
-            uid: object.uid().unwrap_or_default(),
-            settings: self.office.settings.workers.clone(),
-        };
-        let office = &self.office;
-        let deployments = Deployments::new(office.client.clone(), Arc::clone(&office.children), shape)
-            .map_err(|error| format!("no HTTP client can be made: {error}"))?;
-        let stages = Arc::new(Stages::Deployments(Box::new(deployments)));
-        let reconciler = Reconciler::new(wanted, generation, Arc::clone(&office.access), stages);
-        let mut reconciler = reconciler.map_err(|error| error.to_string())?;
+        let mut reconciler = self.office.reconciler(wanted, generation, object.uid().unwrap_or_default())?;
         reconciler.said_before(self.writer.written().cloned());
         self.reconciler = Some(reconciler);
         Ok(())

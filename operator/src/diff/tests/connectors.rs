@@ -5,7 +5,7 @@ use crate::diff::{diff, restart_backoff_ms};
 use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, Desired};
 use crate::model::observed::{ConnectorFault, ConnectorState, Observed, Restarts};
-use crate::model::ownership::{Claim, ClaimState};
+use crate::model::ownership::{Claim, ClaimKind, ClaimState};
 use crate::model::plan::{Change, Plan};
 
 /// One topic, a generator with setup, and a connector that needs both.
@@ -189,6 +189,23 @@ fn a_removal_waits_for_a_connect_that_is_away_and_is_not_forgotten() {
     world.add_claim(connector_key(&connector_name("crm")), connector_claim());
     world.connectors.insert(connector_name("crm"), Ok(Some(running(ConnectorState::Running))));
     assert!(converge(&empty_desired(), &mut world).is_empty());
+}
+
+#[test]
+fn of_a_pipeline_that_is_gone_only_removals_that_were_begun_are_seen_through() {
+    let (_, mut world) = converged();
+    let gone = Desired { only_begun: true, retains_state: true, ..empty_desired() };
+    assert!(diff(&gone, &world).is_empty(), "nobody began to remove it");
+    world.connectors.insert(connector_name("crm"), Err(unreachable("Connect at http://connect:8083")));
+    converge(&empty_desired(), &mut world);
+    let held =
+        world.ownership.as_ref().unwrap().claim(ClaimKind::Connector, connector_name("crm").as_str(), OWNER);
+    assert_eq!(held.unwrap().state, ClaimState::Deleting, "it is on record while Connect is away");
+    assert_eq!(diff(&gone, &world).waiting.len(), 1);
+    world.connectors.insert(connector_name("crm"), Ok(Some(running(ConnectorState::Running))));
+    assert!(converge(&gone, &mut world).is_empty());
+    assert_eq!(world.connectors[&connector_name("crm")], Ok(None));
+    assert!(world.topics.as_ref().unwrap().contains_key("orders"));
 }
 
 #[test]
