@@ -161,6 +161,13 @@ impl KafkaError {
             || matches!(self.code(), Some(code::ILLEGAL_GENERATION | code::UNKNOWN_MEMBER_ID))
     }
 
+    /// Whether the client takes a broker for the coordinator of a group that no longer is. An admin client of librdkafka
+    /// 2.12.1 remembers coordinators for a quarter of an hour (`rkcc_expire_thres`), whatever they answer: only a new
+    /// client asks who it is.
+    pub fn is_stale_coordinator(&self) -> bool {
+        self.code() == Some(code::NOT_COORDINATOR)
+    }
+
     /// Whether the topic, partition or group doesn't exist.
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -251,6 +258,7 @@ pub(crate) mod code {
     pub const OFFSET_OUT_OF_RANGE: i32 = 1;
     pub const UNKNOWN_TOPIC_OR_PART: i32 = 3;
     pub const LEADER_NOT_AVAILABLE: i32 = 5;
+    pub const NOT_COORDINATOR: i32 = 16;
     pub const ILLEGAL_GENERATION: i32 = 22;
     pub const UNKNOWN_MEMBER_ID: i32 = 25;
     pub const REBALANCE_IN_PROGRESS: i32 = 27;

@@ -215,6 +215,7 @@ fn heals(call: Call<'_>, fault: Fault) -> Result<String> {
         Fault::Unreachable(error) => return Ok(error.to_string()),
         Fault::Denied(error) | Fault::Fenced(error) | Fault::Commit(error) | Fault::Other(error) => error,
         Fault::MaxPollExceeded => return Ok("polled too late".to_owned()),
+        Fault::CommitLost => return Ok("a commit was lost".to_owned()),
         Fault::UnknownTopic { topic } => {
             call.failed(code::UNKNOWN_TOPIC_OR_PART, format!("topic {topic} doesn't exist"))
         }

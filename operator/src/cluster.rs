@@ -85,8 +85,7 @@ impl Cluster {
         let run = move || {
             let client = this.client()?;
             let result = work(&client.admin, &client.connection);
-            if let Err(Error::Kafka(KafkaError::Denied { .. } | KafkaError::Fatal { .. })) = &result {
-                // The next call reads the secrets again: a password that was corrected heals by itself.
+            if result.as_ref().is_err_and(needs_another_client) {
                 this.lock_client().take();
             }
             result
@@ -168,6 +167,15 @@ pub fn read_ownership(connection: &Connection) -> Result<Ownership, KafkaError> 
         }
     }
     Ok(ownership)
+}
+
+/// Secrets are read again for it: a password that was corrected heals by itself.
+fn needs_another_client(error: &Error) -> bool {
+    match error {
+        Error::Kafka(KafkaError::Denied { .. } | KafkaError::Fatal { .. }) => true,
+        Error::Kafka(error) => error.is_stale_coordinator(),
+        _ => false,
+    }
 }
 
 /// The first name that was refused, as an error.

@@ -32,6 +32,8 @@ pub enum Fault {
     Denied(KafkaError),
     /// An offset commit was refused. Nothing is lost: commits are for lag tools.
     Commit(KafkaError),
+    /// An offset commit wasn't taken this time, for example while the coordinator moved. It isn't repeated by itself.
+    CommitLost,
     /// Anything else; see [`KafkaError::is_transient`].
     Other(KafkaError),
 }
@@ -42,6 +44,7 @@ impl std::fmt::Display for Fault {
             Self::OutOfRange { topic, partition } => {
                 write!(f, "{topic}[{partition}]: the next offset isn't in the log any more")
             }
+            Self::CommitLost => f.write_str("an offset commit wasn't taken; commit again"),
             Self::MaxPollExceeded => f.write_str("the group gave this member up: it polled too late"),
             Self::UnknownTopic { topic } => {
                 write!(f, "topic {topic} doesn't exist; it is read once it is created")
@@ -118,9 +121,11 @@ pub(super) fn of_reports(
     let mut faults = Vec::new();
     for Report { code: number, reason, commit } in reports {
         if commit {
-            if !code::is_transient(number) {
-                faults.push(Fault::Commit(Call { name: "commit offsets", address }.failed(number, reason)));
-            }
+            let call = Call { name: "commit offsets", address };
+            faults.push(match code::is_transient(number) {
+                true => Fault::CommitLost,
+                false => Fault::Commit(call.failed(number, reason)),
+            });
             continue;
         }
         match number {
@@ -171,11 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_crossed_a_rebalance_is_no_fault_and_a_forbidden_one_is() {
+    fn a_commit_that_crossed_a_rebalance_is_to_be_repeated_and_a_forbidden_one_is_a_fault() {
         let commit = |code| Report { commit: true, ..report(code, "") };
         let reports = vec![commit(code::REBALANCE_IN_PROGRESS), commit(code::GROUP_AUTHORIZATION_FAILED)];
         let faults = of_reports("kafka:9092", reports, None, &mut None);
-        assert!(matches!(faults.as_slice(), [Fault::Commit(KafkaError::Denied { .. })]), "{faults:?}");
+        assert!(
+            matches!(faults.as_slice(), [Fault::CommitLost, Fault::Commit(KafkaError::Denied { .. })]),
+            "{faults:?}"
+        );
     }
 
     #[test]

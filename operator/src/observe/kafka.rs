@@ -44,11 +44,16 @@ impl Subject {
 
 /// Looks at Kafka.
 pub async fn look(cluster: &Arc<Cluster>, subject: Subject) -> Part<KafkaLook> {
-    let what = cluster.what();
-    cluster
-        .call(move |admin, connection| Ok(look_blocking(admin, connection, &subject, &what)?))
-        .await
-        .map_err(|error: Error| cluster.unreachable(&error))
+    let once = async || {
+        let (subject, what) = (subject.clone(), cluster.what());
+        cluster.call(move |admin, connection| Ok(look_blocking(admin, connection, &subject, &what)?)).await
+    };
+    let answer = match once().await {
+        // A coordinator that has moved is no Kafka that is away; the next client asks the new one.
+        Err(Error::Kafka(error)) if error.is_stale_coordinator() => once().await,
+        answer => answer,
+    };
+    answer.map_err(|error: Error| cluster.unreachable(&error))
 }
 
 /// Who owns what, of all Pipelines.

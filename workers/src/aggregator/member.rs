@@ -325,8 +325,8 @@ impl Member {
     /// # Errors
     /// The client can't go on.
     pub fn on_faults(&mut self, faults: Vec<Fault>) -> Result<Option<String>, KafkaError> {
-        let lost = self.troubles.take(faults, Instant::now())?;
-        Ok(lost.last().map(|(topic, partition)| {
+        let to_mend = self.troubles.take(faults, Instant::now())?;
+        Ok(to_mend.lost.last().map(|(topic, partition)| {
             format!("DataLoss in {topic}[{partition}]: the next offset isn't in the log any more")
         }))
     }

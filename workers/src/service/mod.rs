@@ -6,4 +6,4 @@ mod troubles;
 
 pub use http::serve;
 pub use progress::Progress;
-pub use troubles::Troubles;
+pub use troubles::{ToMend, Troubles};

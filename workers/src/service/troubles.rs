@@ -16,6 +16,15 @@ pub struct Troubles {
     kafka: Option<(String, Instant)>,
 }
 
+/// What a poll found wrong that the reader itself can do something about.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ToMend {
+    /// Partitions whose next offset isn't in the log any more.
+    pub lost: Vec<(Arc<str>, i32)>,
+    /// The last commit wasn't taken; without another one, lag tools would see a lag for as long as nothing new comes.
+    pub commit_again: bool,
+}
+
 impl Troubles {
     /// The store can't be used.
     pub fn store_failed(&mut self, error: String) {
@@ -32,15 +41,16 @@ impl Troubles {
         self.kafka = Some((error, now));
     }
 
-    /// Takes what a poll found wrong; gives back the partitions whose next offset isn't in the log any more.
+    /// Takes what a poll found wrong.
     ///
     /// # Errors
     /// The client can't go on.
-    pub fn take(&mut self, faults: Vec<Fault>, now: Instant) -> Result<Vec<(Arc<str>, i32)>, KafkaError> {
-        let mut lost = Vec::new();
+    pub fn take(&mut self, faults: Vec<Fault>, now: Instant) -> Result<ToMend, KafkaError> {
+        let mut to_mend = ToMend::default();
         for fault in faults {
             match fault {
-                Fault::OutOfRange { topic, partition } => lost.push((topic, partition)),
+                Fault::OutOfRange { topic, partition } => to_mend.lost.push((topic, partition)),
+                Fault::CommitLost => to_mend.commit_again = true,
                 Fault::Fenced(error) | Fault::Other(error @ KafkaError::Fatal { .. }) => return Err(error),
                 Fault::UnknownTopic { topic } => {
                     let error = format!("topic {topic} doesn't exist; it is read once it is created");
@@ -51,7 +61,7 @@ impl Troubles {
                 Fault::Commit(error) | Fault::Other(error) => tracing::warn!(%error, "Kafka"),
             }
         }
-        Ok(lost)
+        Ok(to_mend)
     }
 
     /// Kafka has answered.
@@ -79,6 +89,17 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_reader_can_mend_is_given_back_and_the_rest_is_told() {
+        let (mut troubles, now) = (Troubles::default(), Instant::now());
+        let lost = Fault::OutOfRange { topic: "orders".into(), partition: 2 };
+        let unknown = Fault::UnknownTopic { topic: "refunds".into() };
+        let to_mend = troubles.take(vec![Fault::CommitLost, lost, unknown], now);
+        assert_eq!(to_mend, Ok(ToMend { lost: vec![("orders".into(), 2)], commit_again: true }));
+        assert!(troubles.worst(now).is_some_and(|told| told.contains("refunds doesn't exist")));
+        assert_eq!(troubles.take(Vec::new(), now), Ok(ToMend::default()));
+    }
 
     #[test]
     fn the_store_comes_first_and_old_troubles_of_kafka_are_forgotten() {

@@ -18,7 +18,7 @@ use super::messages::{Command, Event};
 use super::step::{Halt, Step};
 use super::tables::Topics;
 use crate::clock::now_ms;
-use crate::service::{Progress, Troubles};
+use crate::service::{Progress, ToMend, Troubles};
 use crate::stop::Stop;
 use pending::Pending;
 
@@ -341,7 +341,11 @@ impl Reader {
     }
 
     fn on_faults(&mut self, faults: Vec<Fault>) -> Result<(), KafkaError> {
-        for (topic, partition) in self.troubles.take(faults, Instant::now())? {
+        let ToMend { lost, commit_again } = self.troubles.take(faults, Instant::now())?;
+        if commit_again {
+            self.assignment.iter_mut().for_each(|owned| owned.committed = None);
+        }
+        for (topic, partition) in lost {
             let id = self.assignment.get_mut(&topic, partition).map(|owned| owned.id.clone());
             if let Some(id) = id {
                 self.block(&id, BLOCKED_FOR, claims::data_loss(&id, None))?;
