@@ -122,9 +122,11 @@ pub(super) fn of_reports(
     for Report { code: number, reason, commit } in reports {
         if commit {
             let call = Call { name: "commit offsets", address };
-            faults.push(match code::is_transient(number) {
-                true => Fault::CommitLost,
-                false => Fault::Commit(call.failed(number, reason)),
+            let transient = code::is_transient(number);
+            faults.push(if transient {
+                Fault::CommitLost
+            } else {
+                Fault::Commit(call.failed(number, reason))
             });
             continue;
         }
