@@ -23,6 +23,9 @@ pub use connectors::restart_backoff_ms;
 pub fn diff(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
     if desired.only_begun {
+        if let Err(unreachable) = &observed.ownership {
+            plan.wait("what is left to remove".to_owned(), unreachable.to_string());
+        }
         connectors::removed(desired, observed, &mut plan);
         return plan;
     }

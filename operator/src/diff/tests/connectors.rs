@@ -202,6 +202,8 @@ fn of_a_pipeline_that_is_gone_only_removals_that_were_begun_are_seen_through() {
         world.ownership.as_ref().unwrap().claim(ClaimKind::Connector, connector_name("crm").as_str(), OWNER);
     assert_eq!(held.unwrap().state, ClaimState::Deleting, "it is on record while Connect is away");
     assert_eq!(diff(&gone, &world).waiting.len(), 1);
+    let unseen = Observed { ownership: Err(unreachable("Kafka at kafka:9092")), ..world.clone() };
+    assert_eq!(diff(&gone, &unseen).waiting.len(), 1, "nobody knows yet");
     world.connectors.insert(connector_name("crm"), Ok(Some(running(ConnectorState::Running))));
     assert!(converge(&gone, &mut world).is_empty());
     assert_eq!(world.connectors[&connector_name("crm")], Ok(None));
