@@ -21,3 +21,4 @@ pub mod service;
 pub mod slot_release;
 pub mod stop;
 pub mod topics;
+pub mod watchdog;

@@ -6,7 +6,7 @@ use acequia_kafka::consumer::GroupMetadata;
 use acequia_kafka::error::KafkaError;
 use acequia_kafka::producer::{CommitAt, Producer};
 
-use crate::crash;
+use crate::{crash, watchdog};
 
 /// How long one call may take; the transaction itself ends after ten seconds.
 const CALL_DEADLINE: Duration = Duration::from_secs(12);
@@ -51,7 +51,8 @@ pub fn carry_out(
     producer.begin_transaction()?;
     let written = send(producer).and_then(|()| {
         crash::point(points.sent);
-        producer.send_offsets(offsets, group, CALL_DEADLINE)?;
+        let send = || producer.send_offsets(offsets, group, CALL_DEADLINE);
+        watchdog::within(CALL_DEADLINE, "send offsets", send)?;
         crash::point(points.offsets);
         commit(producer)
     });
@@ -62,7 +63,8 @@ pub fn carry_out(
         }
         Err(error @ (KafkaError::Fenced { .. } | KafkaError::Fatal { .. })) => Err(error),
         Err(error) => {
-            producer.abort_transaction(CALL_DEADLINE)?;
+            let abort = || producer.abort_transaction(CALL_DEADLINE);
+            watchdog::within(CALL_DEADLINE, "abort a transaction", abort)?;
             Ok(Outcome::Aborted(error))
         }
     }
@@ -73,7 +75,8 @@ fn commit(producer: &Producer) -> Result<(), KafkaError> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match producer.commit_transaction(CALL_DEADLINE) {
+        let call = || producer.commit_transaction(CALL_DEADLINE);
+        match watchdog::within(CALL_DEADLINE, "commit a transaction", call) {
             Err(error @ (KafkaError::Timeout { .. } | KafkaError::Unreachable { .. }))
                 if tries < COMMIT_TRIES =>
             {
