@@ -9,7 +9,7 @@ use super::{Error, Tools};
 use crate::connect::{self, Client, State};
 use crate::desired::store_secrets;
 use crate::model::desired::{DeletionPolicy, Job, Role};
-use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState, Claimed, ConnectorClaim};
+use crate::model::ownership::{Claim, ClaimKey, ClaimState, Claimed, ConnectorClaim};
 use crate::model::plan::Change;
 
 /// How long a connector may take to let its tasks go.
@@ -113,6 +113,5 @@ fn release_job(tools: &Tools, name: &ConnectorName, release: &SlotRelease) -> Re
 }
 
 fn key(tools: &Tools, name: &ConnectorName) -> ClaimKey {
-    let owner = tools.identity.to_string();
-    ClaimKey { kind: ClaimKind::Connector, name: name.as_str().to_owned(), owner }
+    ClaimKey::of_connector(name, tools.identity.to_string())
 }

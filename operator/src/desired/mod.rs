@@ -89,15 +89,10 @@ pub fn deletion_of(desired: &Desired, spec: &PipelineSpec) -> Desired {
         SpecPolicy::Retain => BTreeSet::new(),
     };
     Desired {
-        identity: desired.identity.clone(),
-        kafka: desired.kafka.clone(),
-        connect_urls: desired.connect_urls.clone(),
-        topics: BTreeMap::new(),
-        connectors: BTreeMap::new(),
-        stages: BTreeMap::new(),
         retired_groups,
         retains_state: spec.deletion_policy == SpecPolicy::Retain,
         only_begun: false,
+        ..begun_removals(desired.identity.clone(), desired.kafka.clone(), desired.connect_urls.clone())
     }
 }
 

@@ -67,11 +67,7 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
             Some(Err(unreachable)) => {
                 // The Pipeline may be let go before Connect is back, and this operator be gone then.
                 if desired.is_nothing() && !is_begun {
-                    let key = ClaimKey {
-                        kind: ClaimKind::Connector,
-                        name: name.as_str().to_owned(),
-                        owner: owner.clone(),
-                    };
+                    let key = ClaimKey::of_connector(&name, owner.clone());
                     let claim = Some(Claim { state: ClaimState::Deleting, ..claim.clone() });
                     plan.changes.push(Change::Record { key, claim });
                 }
@@ -327,8 +323,7 @@ impl One<'_> {
     }
 
     fn key(&self) -> ClaimKey {
-        let owner = self.desired.identity.to_string();
-        ClaimKey { kind: ClaimKind::Connector, name: self.name.as_str().to_owned(), owner }
+        ClaimKey::of_connector(self.name, self.desired.identity.to_string())
     }
 
     fn wait(&self, plan: &mut Plan, until: &str) {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acequia_crds::names::StageId;
+use acequia_crds::names::{ConnectorName, StageId};
 use acequia_crds::stage::SlotRelease;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,11 @@ pub struct ClaimKey {
 }
 
 impl ClaimKey {
+    /// The key of `owner`'s claim on a connector.
+    pub fn of_connector(name: &ConnectorName, owner: String) -> Self {
+        Self { kind: ClaimKind::Connector, name: name.as_str().to_owned(), owner }
+    }
+
     /// The record's key: `<kind>/<name>/<cluster>/<namespace>/<pipeline>`.
     pub fn to_text(&self) -> String {
         format!("{}/{}/{}", self.kind.as_str(), self.name, self.owner)
