@@ -16,7 +16,7 @@ const POLL_RECORDS: usize = 20_000;
 /// How long a poll may wait: the end may be a transaction marker, which ends no wait.
 const POLL_WAIT: Duration = Duration::from_millis(20);
 
-const CALL: &str = "read a topic to its end";
+pub(crate) const CALL: &str = "read a topic to its end";
 
 /// A record, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,8 @@ pub(crate) fn read_each(
     read_extent(connection, &extent, (started, deadline), each)
 }
 
-fn extent_of(
+/// [`extent`] of partitions that are known.
+pub(crate) fn extent_of(
     admin: &Admin,
     topic: &str,
     partitions: &[i32],
@@ -178,17 +179,34 @@ fn read_extent(
     let mut reader = LogReader::connect_with(connection, &settings)?;
     reader.follow(&starts)?;
     let ends_by_partition: BTreeMap<_, _> = ends.iter().map(|end| (end.partition, end.offset)).collect();
+    let within = |record: &Record<'_>| {
+        // What was written after the end was asked for isn't part of the answer.
+        ends_by_partition.get(&record.partition).is_some_and(|end| record.offset < *end)
+    };
+    read_to(&mut reader, &ends, (started, deadline), call, |record| {
+        if within(&record) {
+            each(record);
+        }
+    })
+}
+
+/// Lets `reader` go on until it has reached `ends`; what it hands over beyond them is told too.
+pub(crate) fn read_to(
+    reader: &mut LogReader,
+    ends: &[Position],
+    (started, deadline): (Instant, Duration),
+    call: Call<'_>,
+    mut each: impl FnMut(Record<'_>),
+) -> Result<()> {
     let mut last_fault = None;
-    while !reader.has_reached(&ends) {
+    while !reader.has_reached(ends) {
         let left = deadline.saturating_sub(started.elapsed());
         if left.is_zero() {
-            return Err(call.timed_out(deadline, why_late(&reader, &ends, last_fault)));
+            return Err(call.timed_out(deadline, why_late(reader, ends, last_fault)));
         }
         let polled = reader.poll(POLL_RECORDS, left.min(POLL_WAIT));
         for batch in polled.records.by_partition() {
-            let end = ends_by_partition.get(&batch.partition()).copied().unwrap_or_default();
-            // What was written after the end was asked for isn't part of the answer.
-            batch.iter().take_while(|record| record.offset < end).for_each(&mut each);
+            batch.iter().for_each(&mut each);
         }
         for fault in polled.faults {
             last_fault = Some(heals(call, fault)?);

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use acequia_crds::pipeline::kafka::Kafka;
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
 use crate::connect::{self, Client, LoginFiles};
-use crate::observe::connect::CALL_DEADLINE;
+use crate::observe::connect::{CALL_DEADLINE, Connect};
 
 /// Which servers may be reached, and with whose credentials.
 pub enum Access {
@@ -28,8 +28,29 @@ pub struct Allowed {
     kafka: Vec<Kafka>,
     connect: Vec<ConnectServer>,
     secrets: PathBuf,
-    /// One client a cluster, shared by all Pipelines that use it.
-    clusters: Mutex<BTreeMap<String, Arc<Cluster>>>,
+    /// Shared by all Pipelines that use them.
+    clusters: Shared<Cluster>,
+    connects: Shared<Connect>,
+}
+
+/// What several use, by address, as long as one of them does.
+struct Shared<T>(Mutex<BTreeMap<String, Weak<T>>>);
+
+impl<T> Shared<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    fn get<E>(&self, address: &str, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = all.get(address).and_then(Weak::upgrade) {
+            return Ok(used);
+        }
+        all.retain(|_, one| one.strong_count() > 0);
+        let one = Arc::new(make()?);
+        all.insert(address.to_owned(), Arc::downgrade(&one));
+        Ok(one)
+    }
 }
 
 /// A Kafka Connect cluster that may be used.
@@ -81,9 +102,9 @@ impl Access {
     ///
     /// # Errors
     /// It isn't allowed, or the address can't be one.
-    pub fn connect(&self, url: &str, namespace: &str) -> Result<Client, Error> {
+    pub fn connect(&self, url: &str, namespace: &str) -> Result<Arc<Connect>, Error> {
         match self {
-            Self::AsWritten { .. } => Ok(Client::new(url, CALL_DEADLINE, None)?),
+            Self::AsWritten { .. } => Ok(Arc::new(Connect::new(Client::new(url, CALL_DEADLINE, None)?))),
             Self::Allowed(allowed) => allowed.connect(url, namespace),
         }
     }
@@ -92,7 +113,7 @@ impl Access {
 impl Allowed {
     /// These servers; `secrets` is the folder with the operator's own secrets, `<folder>/<secret>/<key>`.
     pub const fn new(kafka: Vec<Kafka>, connect: Vec<ConnectServer>, secrets: PathBuf) -> Self {
-        Self { kafka, connect, secrets, clusters: Mutex::new(BTreeMap::new()) }
+        Self { kafka, connect, secrets, clusters: Shared::new(), connects: Shared::new() }
     }
 
     fn cluster(&self, kafka: &Kafka, namespace: &str) -> Result<Arc<Cluster>, Error> {
@@ -107,14 +128,11 @@ impl Allowed {
         let servers: Vec<String> =
             named.split(',').map(|server| in_namespace(server.trim(), namespace)).collect();
         let bootstrap_servers = servers.join(",");
-        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        let cluster = clusters.entry(bootstrap_servers.clone()).or_insert_with(|| {
-            Arc::new(Cluster::new(Kafka { bootstrap_servers, ..entry.clone() }, self.secrets.clone()))
-        });
-        Ok(Arc::clone(cluster))
+        let kafka = Kafka { bootstrap_servers: bootstrap_servers.clone(), ..entry.clone() };
+        self.clusters.get(&bootstrap_servers, || Ok(Cluster::new(kafka, self.secrets.clone())))
     }
 
-    fn connect(&self, url: &str, namespace: &str) -> Result<Client, Error> {
+    fn connect(&self, url: &str, namespace: &str) -> Result<Arc<Connect>, Error> {
         let named = url.trim_end_matches('/');
         let entry = self.connect.iter().find(|entry| entry.url.trim_end_matches('/') == named);
         let entry = entry.ok_or_else(|| Error::NotAllowed {
@@ -131,8 +149,8 @@ impl Allowed {
         let (authority, path) = rest
             .split_once('/')
             .map_or((rest, String::new()), |(authority, path)| (authority, format!("/{path}")));
-        let authority = in_namespace(authority, namespace);
-        Ok(Client::new(&format!("{scheme}://{authority}{path}"), CALL_DEADLINE, login)?)
+        let url = format!("{scheme}://{}{path}", in_namespace(authority, namespace));
+        self.connects.get(&url, || Ok(Connect::new(Client::new(&url, CALL_DEADLINE, login)?)))
     }
 }
 
@@ -158,28 +176,32 @@ fn is_service(host: &str) -> bool {
     !(host.is_empty() || host.contains(['.', ':', '[']) || host == "localhost")
 }
 
+/// Whether the servers are other ones in each namespace.
+pub fn depends_on_namespace(kafka: &Kafka) -> bool {
+    kafka.bootstrap_servers.split(',').any(|server| is_service(host(server)))
+}
+
+/// The host of an address or a URL.
+fn host(server: &str) -> &str {
+    let authority = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let authority = authority.split('/').next().unwrap_or_default().trim();
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+}
+
 /// Servers that stand for another one in each namespace, and that credentials are for: whoever may make a Service in any
 /// namespace would get them. A sentence for each.
 pub fn given_away(kafka: &[Kafka], connect: &[ConnectServer]) -> Vec<String> {
-    let host = |server: &str| {
-        let authority = server.split_once("://").map_or(server, |(_, rest)| rest);
-        let authority = authority.split('/').next().unwrap_or_default().trim();
-        authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_owned()
-    };
     let sentence = |value: String, named: &str| {
         format!(
             "{value}: `{named}` has credentials, and a host without a dot is another Service in each namespace, whose \
              owner would get them; write its whole name, `<service>.<namespace>.svc`"
         )
     };
-    let is_given = |entry: &Kafka| {
-        entry.sasl.is_some() && entry.bootstrap_servers.split(',').any(|server| is_service(&host(server)))
-    };
+    let is_given = |entry: &Kafka| entry.sasl.is_some() && depends_on_namespace(entry);
     let kafka = kafka.iter().enumerate().filter(|(_, entry)| is_given(entry));
     let kafka = kafka
         .map(|(index, entry)| sentence(format!("kafka[{index}].bootstrapServers"), &entry.bootstrap_servers));
-    let is_given =
-        |entry: &ConnectServer| entry.credentials_secret.is_some() && is_service(&host(&entry.url));
+    let is_given = |entry: &ConnectServer| entry.credentials_secret.is_some() && is_service(host(&entry.url));
     let connect = connect.iter().enumerate().filter(|(_, entry)| is_given(entry));
     let connect = connect.map(|(index, entry)| sentence(format!("connect[{index}].url"), &entry.url));
     kafka.chain(connect).collect()
@@ -224,6 +246,25 @@ mod tests {
         let [one, same, other] = ["a", "a", "b"].map(|namespace| access.cluster(&kafka, namespace).unwrap());
         assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
         assert_eq!(other.what(), "Kafka at kafka.b.svc:9092");
+        let [one, same] = [(); 2].map(|()| access.connect("http://connect:8083", "a").unwrap());
+        assert!(Arc::ptr_eq(&one, &same));
+    }
+
+    #[test]
+    fn what_nobody_uses_any_more_is_dropped_and_made_anew() {
+        let (shared, count) = (Shared::<u32>::new(), std::cell::Cell::new(0));
+        let get = |address: &str| {
+            let make = || {
+                count.set(count.get() + 1);
+                Ok::<_, std::convert::Infallible>(count.get())
+            };
+            shared.get(address, make).unwrap()
+        };
+        let (first, same) = (get("a"), get("a"));
+        assert_eq!((*first, *same, *get("b")), (1, 1, 2));
+        drop((first, same));
+        assert_eq!(*get("a"), 3);
+        assert_eq!(shared.0.lock().unwrap().len(), 1, "the last of `b` was dropped");
     }
 
     #[test]

@@ -1,21 +1,29 @@
 //! The Kafka cluster as the operator uses it: blocking calls on threads of their own, and the record of ownership.
+//!
+//! One client serves all Pipelines that use the cluster. It is made anew when a secret or a CA has changed.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use acequia_crds::names::OWNERSHIP_TOPIC;
 use acequia_crds::pipeline::kafka::{Kafka, SecretKey};
 use acequia_kafka::admin::{Admin, NewTopic, PerName};
 use acequia_kafka::{Connection, KafkaError, Login, Secret, TlsFiles, compacted};
 
-use crate::model::observed::Unreachable;
+use crate::claims::ClaimLog;
+use crate::model::observed::{Part, Unreachable};
 use crate::model::ownership::{Claim, ClaimKey, Ownership};
+use crate::single_flight::SingleFlight;
 
 /// How long one call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Only segments that are full or old are compacted, and a new operator reads all there is.
+const OWNERSHIP_SETTINGS: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("segment.bytes", "16777216"), ("segment.ms", "86400000")];
 
 /// Why Kafka didn't do what was asked. No message holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +60,27 @@ pub struct Cluster {
     kafka: Kafka,
     secrets: PathBuf,
     client: Mutex<Option<Arc<Client>>>,
+    claims: SingleFlight<Part<Arc<Ownership>>>,
     has_ownership_topic: AtomicBool,
 }
 
 struct Client {
     admin: Admin,
     connection: Connection,
+    claims: Mutex<ClaimLog>,
+    made_from: Fingerprint,
 }
 
 impl Cluster {
     /// The cluster, with a folder of secrets (`<folder>/<secret>/<key>`). Nothing is called yet.
-    pub const fn new(kafka: Kafka, secrets: PathBuf) -> Self {
-        Self { kafka, secrets, client: Mutex::new(None), has_ownership_topic: AtomicBool::new(false) }
+    pub fn new(kafka: Kafka, secrets: PathBuf) -> Self {
+        Self {
+            kafka,
+            secrets,
+            client: Mutex::new(None),
+            claims: SingleFlight::default(),
+            has_ownership_topic: AtomicBool::new(false),
+        }
     }
 
     /// What it is called in messages.
@@ -81,10 +98,37 @@ impl Cluster {
         self: &Arc<Self>,
         work: impl FnOnce(&Admin, &Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.with_client(move |client| work(&client.admin, &client.connection)).await
+    }
+
+    /// Who owns what, of all Pipelines, from now on.
+    ///
+    /// # Errors
+    /// Kafka doesn't answer.
+    pub async fn claims(self: &Arc<Self>) -> Part<Arc<Ownership>> {
+        let read = |client: &Client| {
+            let mut claims = client.claims.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(claims.read(&client.connection, &client.admin, CALL_DEADLINE)?)
+        };
+        let question = async || {
+            let claims = self.with_client(read).await.map_err(|error| self.unreachable(&error))?;
+            if claims.is_none() {
+                // Kafka may have been made anew.
+                self.has_ownership_topic.store(false, Ordering::Relaxed);
+            }
+            Ok(claims.unwrap_or_default())
+        };
+        self.claims.ask(question).await
+    }
+
+    async fn with_client<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Client) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let this = Arc::clone(self);
         let run = move || {
             let client = this.client()?;
-            let result = work(&client.admin, &client.connection);
+            let result = work(&client);
             if result.as_ref().is_err_and(needs_another_client) {
                 this.lock_client().take();
             }
@@ -121,13 +165,13 @@ impl Cluster {
             name: OWNERSHIP_TOPIC.to_owned(),
             partitions: 1,
             replication_factor: -1,
-            config: [("cleanup.policy".to_owned(), "compact".to_owned())].into(),
+            config: OWNERSHIP_SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         };
         let outcome = admin.create_topics(&[topic], false, CALL_DEADLINE)?;
         for (name, result) in outcome {
             match result {
                 Ok(()) => {}
-                Err(refused) if refused.already_exists() => {}
+                Err(refused) if refused.already_exists() => must_be_compacted(admin)?,
                 Err(refused) => {
                     return Err(Error::Refused { what: "create topic", name, reason: refused.reason });
                 }
@@ -139,14 +183,21 @@ impl Cluster {
 
     fn client(&self) -> Result<Arc<Client>, Error> {
         let mut client = self.lock_client();
-        if let Some(client) = &*client {
+        let made_from = self.fingerprint();
+        if let Some(client) = client.as_ref().filter(|client| client.made_from == made_from) {
             return Ok(Arc::clone(client));
         }
         let connection = connection(&self.kafka, &self.secrets)?;
         let admin = Admin::connect(&connection, "acequia-operator")?;
-        let made = Arc::new(Client { admin, connection });
+        let claims = Mutex::default();
+        let made = Arc::new(Client { admin, connection, claims, made_from });
         *client = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let file = |path: PathBuf| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        secret_files(&self.kafka, &self.secrets).into_iter().map(file).collect()
     }
 
     fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<Client>>> {
@@ -154,19 +205,20 @@ impl Cluster {
     }
 }
 
-/// Reads every claim. The topic must exist.
-pub fn read_ownership(connection: &Connection) -> Result<Ownership, KafkaError> {
-    let mut ownership = Ownership::default();
-    for (key, value) in compacted::read_all(connection, OWNERSHIP_TOPIC, CALL_DEADLINE)? {
-        let Some(key) = ClaimKey::from_text(&String::from_utf8_lossy(&key)) else { continue };
-        match serde_json::from_slice::<Claim>(&value) {
-            Ok(claim) => ownership.record(key, Some(claim)),
-            Err(error) => {
-                tracing::warn!(key = key.to_text(), %error, "a claim that this version can't read is left alone");
-            }
-        }
+/// Somebody else may have made the ownership topic, with settings under which claims would be lost.
+fn must_be_compacted(admin: &Admin) -> Result<(), Error> {
+    let configs = admin.topic_configs(&[OWNERSHIP_TOPIC.to_owned()], CALL_DEADLINE)?;
+    let policy = configs.get(OWNERSHIP_TOPIC).and_then(|config| config.get("cleanup.policy"));
+    match policy.and_then(|policy| policy.value.as_deref()) {
+        None | Some("compact") => Ok(()),
+        Some(policy) => Err(Error::Refused {
+            what: "use topic",
+            name: OWNERSHIP_TOPIC.to_owned(),
+            reason: format!(
+                "its cleanup.policy is `{policy}`, with which Kafka forgets who owns what; set it to `compact`"
+            ),
+        }),
     }
-    Ok(ownership)
 }
 
 /// Secrets are read again for it: a password that was corrected heals by itself.
@@ -188,24 +240,40 @@ pub fn all_done(what: &'static str, outcome: PerName) -> Result<(), Error> {
     Ok(())
 }
 
+/// When each file that a client was made from was written last.
+type Fingerprint = Vec<Option<SystemTime>>;
+
+fn ca_file(kafka: &Kafka, secrets: &Path) -> Option<PathBuf> {
+    let SecretKey { name, key } = kafka.tls.as_ref()?.ca_secret.as_ref()?;
+    Some(secrets.join(name).join(key))
+}
+
+fn login_files(kafka: &Kafka, secrets: &Path) -> Option<[PathBuf; 2]> {
+    let folder = secrets.join(&kafka.sasl.as_ref()?.credentials_secret);
+    Some(["username", "password"].map(|key| folder.join(key)))
+}
+
+fn secret_files(kafka: &Kafka, secrets: &Path) -> Vec<PathBuf> {
+    ca_file(kafka, secrets).into_iter().chain(login_files(kafka, secrets).into_iter().flatten()).collect()
+}
+
 fn connection(kafka: &Kafka, secrets: &Path) -> Result<Connection, Error> {
-    let file = |secret: &SecretKey| secrets.join(&secret.name).join(&secret.key);
-    let tls = kafka.tls.as_ref().map(|tls| TlsFiles { ca_file: tls.ca_secret.as_ref().map(file) });
-    let sasl = match &kafka.sasl {
-        None => None,
-        Some(sasl) => {
-            let read = |key: &str| {
-                let path = secrets.join(&sasl.credentials_secret).join(key);
-                std::fs::read_to_string(&path)
-                    .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
-                    .map_err(|source| Error::Secret { path, source })
-            };
-            Some(Login {
-                mechanism: sasl.mechanism.as_str().to_owned(),
-                username: read("username")?,
-                password: Secret::new(read("password")?),
-            })
-        }
+    let tls = kafka.tls.as_ref().map(|_| TlsFiles { ca_file: ca_file(kafka, secrets) });
+    let sasl = match (&kafka.sasl, login_files(kafka, secrets)) {
+        (Some(sasl), Some([username, password])) => Some(Login {
+            mechanism: sasl.mechanism.as_str().to_owned(),
+            username: secret(username)?,
+            password: Secret::new(secret(password)?),
+        }),
+        _ => None,
     };
     Ok(Connection { bootstrap_servers: kafka.bootstrap_servers.clone(), tls, sasl })
+}
+
+/// What a file says, without the end of its line.
+fn secret(path: PathBuf) -> Result<String, Error> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
+        Err(source) => Err(Error::Secret { path, source }),
+    }
 }

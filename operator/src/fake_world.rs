@@ -71,6 +71,7 @@ pub(crate) fn connector(topics: &[&str], setup: &[StageId]) -> DesiredConnector 
         target: ConnectorTarget::Running,
         release: None,
         deletion_policy: DeletionPolicy::Delete,
+        workers: Workers::default(),
     }
 }
 
@@ -244,10 +245,11 @@ fn carry_out_stage(change: &Change, desired: &Desired, world: &mut Observed) {
                 ObservedStage { hash: stage.hash.clone(), wanted: stage.replicas, replicas, fault: None },
             );
             for reads in &stage.reads {
-                world
-                    .lag
-                    .entry(reads.group.clone())
-                    .or_insert(Ok(GroupLag { records: 0, members: stage.replicas }));
+                world.lag.entry(reads.group.clone()).or_insert(Ok(GroupLag {
+                    records: 0,
+                    members: stage.replicas,
+                    is_shared: false,
+                }));
             }
         }
         Change::StopStage { id } => {
@@ -322,6 +324,7 @@ pub(crate) fn connector_claim() -> Claim {
         url: URL.into(),
         deletion_policy: DeletionPolicy::Delete,
         release: None,
+        workers: Box::default(),
     });
     Claim { since_ms: 1, state: ClaimState::Held, of }
 }

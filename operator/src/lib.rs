@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod apply;
+pub mod claims;
 pub mod cluster;
 pub mod command;
 pub mod connect;
@@ -22,5 +23,6 @@ pub mod observe;
 pub mod processes;
 pub mod reconcile;
 pub mod run;
+pub mod single_flight;
 pub mod stages;
 pub mod status;

@@ -38,9 +38,9 @@ pub struct Options {
     /// The folder of secrets: one folder a name, one file a key.
     #[arg(long)]
     pub secrets: PathBuf,
-    /// Where to serve /metrics, /healthz, /readyz and /status; port 0 takes any.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    pub listen: SocketAddr,
+    /// Where to serve /metrics, /healthz, /readyz and /status: the first of these that can be bound; port 0 takes any.
+    #[arg(long, default_value = "127.0.0.1:0", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
     /// File to write the bound address to.
     #[arg(long)]
     pub address_file: Option<PathBuf>,

@@ -58,9 +58,9 @@ async fn run(role: &Role, options: &Options) -> anyhow::Result<()> {
     let progress = Progress::new(hash);
     let (request, stop) = stop::channel();
     tokio::spawn(stop::listen(request, options.stop_with_stdin));
-    service::serve(options.listen, options.address_file.as_deref(), progress.clone())
+    service::serve(&options.listen, options.address_file.as_deref(), progress.clone())
         .await
-        .with_context(|| format!("cannot listen on {}", options.listen))?;
+        .with_context(|| format!("cannot listen on {:?}", options.listen))?;
     tracing::info!(pipeline = config.pipeline, stage = config.stage, "started");
     match role {
         Role::Producer(_) => producer::run(&config, &secrets, &progress, &stop).await?,

@@ -23,6 +23,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(40);
 /// Pause before the slot is looked at again.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// SQLSTATE.
+const NO_SUCH_DATABASE: &str = "3D000";
+
 /// Why a slot could not be released.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
@@ -68,15 +71,28 @@ pub struct Released {
 /// Drops the slot and the publication and prints what was done to standard output.
 ///
 /// # Errors
-/// The database isn't there, refuses, or the slot's reader can't be ended; trying again is safe.
+/// The server isn't there, refuses, or the slot's reader can't be ended; trying again is safe.
 pub async fn run(config: &StageConfig, secrets: &SecretsFolder) -> Result<(), ReleaseError> {
     let Work::SlotRelease(work) = &config.work else {
         return Err(ReleaseError::OtherRole(config.stage.clone()));
     };
     let application = format!("acequia {}/{}", config.pipeline, config.stage);
-    let mut session = Session::open(&work.store, secrets, &application).await?;
-    let released = release(&mut session, work).await?;
-    session.close(DEADLINE).await;
+    let released = match Session::open(&work.store, secrets, &application).await {
+        Ok(mut session) => {
+            let released = release(&mut session, work).await?;
+            session.close(DEADLINE).await;
+            released
+        }
+        // A database that is gone took its slots and publications with it.
+        Err(error) if error.sqlstate().as_deref() == Some(NO_SUCH_DATABASE) => Released {
+            slot: work.slot.clone(),
+            slot_dropped: false,
+            reader_ended: false,
+            publication: work.publication.clone(),
+            publication_dropped: false,
+        },
+        Err(error) => return Err(error.into()),
+    };
     let line = serde_json::to_string(&released).map_err(std::io::Error::other)?;
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())

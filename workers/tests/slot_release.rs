@@ -55,6 +55,8 @@ async fn a_slot_and_its_publication_go_and_going_again_is_harmless() {
     );
     drop(connection);
     database.drop().await;
+    let result = released(&files);
+    assert_eq!(result["slotDropped"], false, "a database that is gone took them with it: {result}");
 }
 
 #[tokio::test]

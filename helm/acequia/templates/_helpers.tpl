@@ -63,8 +63,16 @@ capabilities: {drop: [ALL]}
 {{- if not (contains "." .) }}{{ fail (printf "kafka[%d].bootstrapServers: `%s` has credentials and, with scope Cluster, is another Service in each namespace, whose owner would get them: write its whole name, <service>.<namespace>.svc" $index (trim .)) }}{{ end }}
 {{- end }}{{ end }}{{ end }}
 {{- range $index, $entry := .Values.connect }}{{ if $entry.credentialsSecret }}
-{{- if not (contains "." $entry.url) }}{{ fail (printf "connect[%d].url: `%s` has credentials and, with scope Cluster, is another Service in each namespace, whose owner would get them: write its whole name, <service>.<namespace>.svc" $index $entry.url) }}{{ end }}
+{{- if not (contains "." (urlParse $entry.url).host) }}{{ fail (printf "connect[%d].url: `%s` has credentials and, with scope Cluster, is another Service in each namespace, whose owner would get them: write its whole name, <service>.<namespace>.svc" $index $entry.url) }}{{ end }}
 {{- end }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* The cluster's name is in every identity: under another one all Pipelines would begin anew beside what they had. */}}
+{{- define "acequia.checkClusterName" -}}
+{{- with lookup "v1" "ConfigMap" .Release.Namespace (include "acequia.name" .) }}
+{{- $before := (get (.data | default dict) "operator.yaml" | default "" | fromYaml).cluster }}
+{{- if and $before (ne $before $.Values.clusterName) }}{{ fail (printf "clusterName: `%s` was `%s`, which all Pipelines, their consumer groups and slots are known by: leave it, or delete the Pipelines, uninstall the release and install it anew" $.Values.clusterName $before) }}{{ end }}
 {{- end }}
 {{- end }}
 

@@ -1,12 +1,13 @@
 //! Transactions, and topics read whole.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acequia_kafka::admin::OffsetOf;
+use acequia_kafka::compacted::{Follower, Latest};
 use acequia_kafka::{KafkaError, compacted, log};
 
-use crate::fixture::{DEADLINE, broker, unique};
+use crate::fixture::{Broker, DEADLINE, broker, unique};
 
 #[test]
 fn an_aborted_transaction_is_never_read_and_an_open_one_not_yet() {
@@ -72,5 +73,53 @@ fn a_compacted_topic_reads_as_the_latest_value_of_each_key() {
     assert_eq!(all, BTreeMap::from([(b"a".to_vec(), b"3".to_vec())]));
     let missing = compacted::read_all(&broker.connection, &unique("missing"), DEADLINE).unwrap_err();
     assert!(missing.is_not_found(), "{missing}");
+    broker.delete(&[&topic]);
+}
+
+/// What a follower tells: `anew`, `key=value`, `-key`.
+fn told(follower: &mut Follower, broker: &Broker, expect_topic: bool) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut told = Vec::new();
+    let there = follower.catch_up(&broker.connection, &broker.admin, DEADLINE, |latest| {
+        told.push(match latest {
+            Latest::Anew => "anew".to_owned(),
+            Latest::Value(key, value) => format!("{}={}", text(key), text(value)),
+            Latest::Tombstone(key) => format!("-{}", text(key)),
+        });
+    });
+    assert_eq!(there.unwrap(), expect_topic);
+    told
+}
+
+#[test]
+fn a_follower_reads_what_is_new_and_begins_anew_with_another_topic_of_the_name() {
+    let Some(broker) = broker() else { return };
+    let settings = [("cleanup.policy", "compact")];
+    let topic = broker.topic("followed", 1, &settings);
+    let write = |entries: &[(&str, Option<&str>)]| {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let entries: Vec<_> = entries.iter().map(|(key, value)| (bytes(key), value.map(bytes))).collect();
+        compacted::write(&broker.connection, &topic, &entries, DEADLINE).unwrap();
+    };
+    let mut follower = Follower::new(&topic);
+    assert_eq!(told(&mut follower, &broker, true), ["anew"]);
+    write(&[("a", Some("1")), ("b", Some("2"))]);
+    assert_eq!(told(&mut follower, &broker, true), ["a=1", "b=2"]);
+    assert_eq!(told(&mut follower, &broker, true), [""; 0]);
+    write(&[("a", None)]);
+    assert_eq!(told(&mut follower, &broker, true), ["-a"]);
+    assert_eq!(told(&mut Follower::new(&topic), &broker, true), ["anew", "a=1", "b=2", "-a"]);
+
+    broker.delete(&[&topic]);
+    let started = Instant::now();
+    let is_there =
+        || !broker.admin.describe_topics(std::slice::from_ref(&topic), DEADLINE).unwrap().is_empty();
+    while is_there() {
+        assert!(started.elapsed() < DEADLINE, "{topic} doesn't go");
+    }
+    assert_eq!(told(&mut follower, &broker, false), ["anew"]);
+    broker.create(&topic, 1, &settings);
+    write(&[("c", Some("3"))]);
+    assert_eq!(told(&mut follower, &broker, true), ["anew", "c=3"]);
     broker.delete(&[&topic]);
 }

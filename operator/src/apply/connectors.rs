@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use acequia_crds::names::ConnectorName;
+use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::stage::{SlotRelease, StageConfig, Work};
 
 use super::{Error, Tools};
@@ -25,7 +26,8 @@ pub(super) async fn carry_out(tools: &Tools, change: Change) -> Result<(), Error
     match change {
         Change::PutConnector { name, url, config, claim, stopped, .. } => {
             tools.cluster.record(vec![(key(tools, &name), Some(claim))]).await?;
-            let client = tools.connect(&url)?;
+            let connect = tools.connect(&url)?;
+            let client = &connect.client;
             client.put_config(name.as_str(), &config).await?;
             if stopped {
                 client.stop(name.as_str()).await?;
@@ -33,11 +35,11 @@ pub(super) async fn carry_out(tools: &Tools, change: Change) -> Result<(), Error
             tracing::info!(connector = name.as_str(), "configured a connector");
         }
         Change::RestartConnector { name, url, attempt, .. } => {
-            tools.connect(&url)?.restart_failed(name.as_str()).await?;
+            tools.connect(&url)?.client.restart_failed(name.as_str()).await?;
             tracing::info!(connector = name.as_str(), attempt, "restarted a failed connector");
         }
-        Change::StopConnector { name, url } => tools.connect(&url)?.stop(name.as_str()).await?,
-        Change::ResumeConnector { name, url } => tools.connect(&url)?.resume(name.as_str()).await?,
+        Change::StopConnector { name, url } => tools.connect(&url)?.client.stop(name.as_str()).await?,
+        Change::ResumeConnector { name, url } => tools.connect(&url)?.client.resume(name.as_str()).await?,
         Change::RemoveConnector { name, claim, since_ms } => remove(tools, &name, &claim, since_ms).await?,
         _ => {}
     }
@@ -54,18 +56,20 @@ async fn remove(
 ) -> Result<(), Error> {
     let deleting = Claim { since_ms, state: ClaimState::Deleting, of: Claimed::Connector(claim.clone()) };
     tools.cluster.record(vec![(key(tools, name), Some(deleting))]).await?;
-    let client = tools.connect(&claim.url)?;
+    let connect = tools.connect(&claim.url)?;
+    let client = &connect.client;
     if client.get(name.as_str()).await?.is_some() {
         if claim.deletion_policy == DeletionPolicy::Delete {
             patiently(|| client.stop(name.as_str())).await?;
-            wait_until_stopped(&client, name).await?;
+            wait_until_stopped(client, name).await?;
             patiently(|| client.delete_offsets(name.as_str())).await?;
         }
         patiently(|| client.delete(name.as_str())).await?;
     }
     if let (DeletionPolicy::Delete, Some(release)) = (claim.deletion_policy, &claim.release) {
-        let job = release_job(tools, name, release)?;
-        tools.stages.run_job(&job, RELEASE_DEADLINE).await?;
+        let job = release_job(tools, name, release, &claim.workers)?;
+        let done = tools.stages.run_job(&job, RELEASE_DEADLINE).await;
+        done.map_err(|source| Error::Release { name: name.clone(), source })?;
     }
     tools.cluster.record(vec![(key(tools, name), None)]).await?;
     tracing::info!(connector = name.as_str(), "removed a connector");
@@ -99,7 +103,12 @@ async fn wait_until_stopped(client: &Client, name: &ConnectorName) -> Result<(),
     Err(Error::StillRunning { name: name.clone(), seconds: STOP_DEADLINE.as_secs() })
 }
 
-fn release_job(tools: &Tools, name: &ConnectorName, release: &SlotRelease) -> Result<Job, Error> {
+fn release_job(
+    tools: &Tools,
+    name: &ConnectorName,
+    release: &SlotRelease,
+    workers: &Workers,
+) -> Result<Job, Error> {
     let job = format!("release-{name}");
     let config = StageConfig {
         pipeline: tools.identity.to_string(),
@@ -109,7 +118,8 @@ fn release_job(tools: &Tools, name: &ConnectorName, release: &SlotRelease) -> Re
     };
     let text = serde_yaml::to_string(&config)
         .map_err(|error| Error::Job { name: job.clone(), reason: error.to_string() })?;
-    Ok(Job { name: job, role: Role::SlotRelease, text, secrets: store_secrets(&release.store) })
+    let secrets = store_secrets(&release.store);
+    Ok(Job { name: job, role: Role::SlotRelease, text, secrets, workers: workers.clone() })
 }
 
 fn key(tools: &Tools, name: &ConnectorName) -> ClaimKey {

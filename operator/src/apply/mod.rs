@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::connect;
 use crate::model::desired::Desired;
 use crate::model::plan::{Change, Lane};
+use crate::observe::connect::Connect;
 use crate::stages::{self, Stages};
 
 /// Why a lane couldn't be carried out to its end.
@@ -48,6 +49,18 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+    /// The job that drops slot and publication failed.
+    #[error(
+        "slot and publication of connector `{name}` can't be dropped: {source}; mend that, or leave them: put the source \
+         back with `deletionPolicy: Retain`, and take it out again"
+    )]
+    Release {
+        /// The connector.
+        name: ConnectorName,
+        /// Why.
+        #[source]
+        source: stages::Error,
+    },
     /// The configuration of a job can't be written.
     #[error("the configuration of {name} can't be written: {reason}")]
     Job {
@@ -68,7 +81,7 @@ pub struct Tools {
     /// The Kafka cluster.
     pub cluster: Arc<Cluster>,
     /// Kafka Connect clusters by URL.
-    pub connects: BTreeMap<String, connect::Client>,
+    pub connects: BTreeMap<String, Arc<Connect>>,
     /// How others are reached.
     pub access: Arc<Access>,
     /// Runs stages, and short jobs.
@@ -76,14 +89,14 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The client of a Connect cluster; a connector that is being removed may be in one that the manifest no longer
+    /// A Connect cluster; a connector that is being removed may be in one that the manifest no longer
     /// names.
     ///
     /// # Errors
     /// It isn't allowed, or the address can't be one.
-    pub fn connect(&self, url: &str) -> Result<connect::Client, access::Error> {
+    pub fn connect(&self, url: &str) -> Result<Arc<Connect>, access::Error> {
         match self.connects.get(url) {
-            Some(client) => Ok(client.clone()),
+            Some(connect) => Ok(Arc::clone(connect)),
             None => self.access.connect(url, &self.identity.namespace),
         }
     }

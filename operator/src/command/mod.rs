@@ -165,9 +165,9 @@ struct OperatorArgs {
     /// YAML file with the operator's settings.
     #[arg(long, default_value = "/etc/acequia/operator.yaml", value_name = "FILE")]
     settings: PathBuf,
-    /// Where to serve /metrics, /healthz and /readyz.
-    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
-    listen: std::net::SocketAddr,
+    /// Where to serve /metrics, /healthz and /readyz: the first of these that can be bound.
+    #[arg(long, default_value = "[::]:8080,0.0.0.0:8080", value_delimiter = ',', value_name = "ADDRESS")]
+    listen: Vec<std::net::SocketAddr>,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(super) async fn operator(args: OperatorArgs) -> Result<ExitCode, Error> {
     let settings = OperatorSettings::read(&args.settings)?;
-    controller::run(settings, args.listen, asked_to_stop()?).await?;
+    controller::run(settings, &args.listen, asked_to_stop()?).await?;
     Ok(ExitCode::SUCCESS)
 }
 

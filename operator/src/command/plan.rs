@@ -1,6 +1,6 @@
 //! `acequia plan`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::model::observed::Observed;
 use crate::model::ownership::{ClaimKind, Claimed};
 use crate::model::plan::{Change, Lane, Plan};
 use crate::observe;
+use crate::observe::connect::{CALL_DEADLINE, Connect};
 use crate::reconcile::now_ms;
 use crate::run::screen::say;
 
@@ -59,10 +60,11 @@ async fn observe(desired: &Desired, secrets: PathBuf) -> Result<Observed, Error>
     }
     places.extend(desired.connectors.iter().map(|(name, connector)| (name.clone(), connector.url.clone())));
     let mut seen = BTreeMap::new();
+    let ours: BTreeSet<ConnectorName> = places.keys().cloned().collect();
     for url in places.values() {
         if !seen.contains_key(url) {
-            let client = Client::new(url, observe::connect::CALL_DEADLINE, None)?;
-            seen.insert(url.clone(), observe::connect::look(url, &client).await);
+            let connect = Connect::new(Client::new(url, CALL_DEADLINE, None)?);
+            seen.insert(url.clone(), connect.look(url, &ours).await);
         }
     }
     // A claim may have been made since the first look, on a connector that was seen since.
@@ -73,7 +75,7 @@ async fn observe(desired: &Desired, secrets: PathBuf) -> Result<Observed, Error>
         first => first,
     };
     let connectors = places.into_iter().filter_map(|(name, url)| {
-        let there = seen.get(&url)?.as_ref().map(|all| all.get(&name).cloned()).map_err(Clone::clone);
+        let there = seen.get(&url)?.as_ref().map(|look| look.get(&name)).map_err(Clone::clone);
         Some((name, there))
     });
     let connectors = connectors.collect();

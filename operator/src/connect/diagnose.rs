@@ -13,6 +13,8 @@ use super::model::{Connector, State};
 
 /// Each login to a database, and each page that Connect logs of it, is at least this far from the one before.
 const LOGIN_EVERY: Duration = Duration::from_secs(15);
+/// What a login told that nobody has asked about for so long is forgotten.
+const LOGIN_FORGOTTEN: Duration = Duration::from_mins(10);
 /// How long a login may take before the database counts as unreachable. Within it a server that only hangs is
 /// told from one that is slow.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(8);
@@ -95,7 +97,10 @@ impl Logins {
 
     fn keep(&self, name: &str, config: &BTreeMap<String, String>, told: Told) {
         let login = Login { at: Instant::now(), config: config.clone(), told };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), login);
+        let mut logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of connectors that are gone.
+        logins.retain(|_, login| login.at.elapsed() < LOGIN_FORGOTTEN);
+        logins.insert(name.to_owned(), login);
     }
 }
 

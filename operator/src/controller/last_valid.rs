@@ -7,8 +7,8 @@ use acequia_crds::names::PipelineId;
 use acequia_crds::pipeline::PipelineSpec;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::ConfigMaps;
@@ -30,32 +30,33 @@ pub struct LastValid {
 }
 
 impl LastValid {
-    /// What was kept, if anything that this version can read was.
+    /// What was kept of the Pipeline with this UID, if anything that this version can read was.
     ///
     /// # Errors
     /// The API server didn't answer.
-    pub async fn read(client: &Client, pipeline: &PipelineId) -> Result<Option<Self>, Error> {
+    pub async fn read(client: &Client, pipeline: &PipelineId, uid: &str) -> Result<Option<Self>, Error> {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &pipeline.namespace);
         let name = name(pipeline);
         let map = bounded(format!("read ConfigMap {name}"), api.get_opt(&name)).await?;
-        let text = map.and_then(|map| map.data?.remove(KEY));
+        let text = map.filter(|map| is_of(&map.metadata, uid)).and_then(|map| map.data?.remove(KEY));
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Whether anything was kept, also what this version can't read.
+    /// Whether anything was kept of it, also what this version can't read.
     ///
     /// # Errors
     /// The API server didn't answer.
-    pub async fn is_there(client: &Client, pipeline: &PipelineId) -> Result<bool, Error> {
+    pub async fn is_there(client: &Client, pipeline: &PipelineId, uid: &str) -> Result<bool, Error> {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &pipeline.namespace);
         let name = name(pipeline);
-        Ok(bounded(format!("read ConfigMap {name}"), api.get_metadata_opt(&name)).await?.is_some())
+        let map = bounded(format!("read ConfigMap {name}"), api.get_metadata_opt(&name)).await?;
+        Ok(map.is_some_and(|map| is_of(&map.metadata, uid)))
     }
 
     /// Keeps it.
     ///
     /// # Errors
-    /// The API server refused.
+    /// The API server refused, or somebody else has a ConfigMap of that name.
     pub async fn write(&self, client: &Client, pipeline: &PipelineId, uid: &str) -> Result<(), Error> {
         let name = name(pipeline);
         let labels = [(MANAGED_BY.0, MANAGED_BY.1), (PIPELINE_LABEL, pipeline.name.as_str())];
@@ -72,10 +73,19 @@ impl LastValid {
             ..ConfigMap::default()
         };
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &pipeline.namespace);
+        let what = format!("apply ConfigMap {name}");
+        let there = bounded(what.clone(), api.get_metadata_opt(&name)).await?;
+        if there.is_some_and(|there| there.labels().get(PIPELINE_LABEL) != Some(&pipeline.name)) {
+            return Err(Error::Foreign { what });
+        }
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        bounded(format!("apply ConfigMap {name}"), api.patch(&name, &params, &Patch::Apply(&map))).await?;
+        bounded(what, api.patch(&name, &params, &Patch::Apply(&map))).await?;
         Ok(())
     }
+}
+
+fn is_of(metadata: &ObjectMeta, uid: &str) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }
 
 fn name(pipeline: &PipelineId) -> String {

@@ -10,12 +10,12 @@ use acequia_crds::pipeline::kafka::Kafka;
 use tokio::sync::mpsc;
 
 use super::pipeline::Office;
+use crate::access::depends_on_namespace;
 use crate::cluster::Cluster;
 use crate::desired::begun_removals;
 use crate::kubernetes::children::PipelineKey;
 use crate::model::desired::Desired;
 use crate::model::ownership::Ownership;
-use crate::observe::kafka::ownership;
 
 /// Pause before a Kafka cluster that didn't answer is asked again.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ pub struct Leftover {
 pub async fn search(office: Arc<Office>, namespaces: BTreeSet<String>, found: mpsc::Sender<Leftover>) {
     let mut clusters: Vec<(&Kafka, Arc<Cluster>)> = Vec::new();
     for kafka in &office.settings.kafka {
-        for namespace in &namespaces {
+        for namespace in asked_as(kafka, &namespaces) {
             // All of them are allowed.
             let Ok(cluster) = office.access.cluster(kafka, namespace) else { continue };
             if !clusters.iter().any(|(_, known)| Arc::ptr_eq(known, &cluster)) {
@@ -52,14 +52,18 @@ pub async fn search(office: Arc<Office>, namespaces: BTreeSet<String>, found: mp
     futures::future::join_all(answers).await;
 }
 
+/// The namespaces as whose Pipelines a Kafka cluster is asked. One that is the same for all is asked in any case: the last
+/// Pipeline of its namespace may be gone.
+fn asked_as<'a>(kafka: &Kafka, namespaces: &'a BTreeSet<String>) -> Vec<&'a str> {
+    if depends_on_namespace(kafka) { namespaces.iter().map(String::as_str).collect() } else { vec![""] }
+}
+
 /// Who owns what there, once the cluster answers.
-async fn claims_in(cluster: &Arc<Cluster>) -> Ownership {
+async fn claims_in(cluster: &Arc<Cluster>) -> Arc<Ownership> {
     loop {
-        match ownership(cluster).await {
+        match cluster.claims().await {
             Ok(claims) => return claims,
-            Err(error) => {
-                tracing::info!(%error, "what was left half removed isn't known yet: {}", cluster.what());
-            }
+            Err(error) => tracing::info!(%error, "what was left half removed isn't known yet"),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -86,6 +90,15 @@ mod tests {
     use super::*;
     use crate::fake_world::{connector_claim, connector_key, connector_name};
     use crate::model::ownership::{Claim, ClaimState};
+
+    #[test]
+    fn a_kafka_cluster_is_asked_also_when_no_pipeline_is_left() {
+        let kafka = |servers: &str| Kafka { bootstrap_servers: servers.into(), tls: None, sasl: None };
+        let (none, some) = (BTreeSet::new(), BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+        assert_eq!(asked_as(&kafka("kafka.data.svc:9092"), &none), [""]);
+        assert_eq!(asked_as(&kafka("kafka:9092"), &some), ["a", "b"]);
+        assert!(asked_as(&kafka("kafka:9092"), &none).is_empty());
+    }
 
     #[test]
     fn only_removals_that_were_begun_here_are_seen_through() {

@@ -123,11 +123,25 @@ impl Metrics {
             self.lag.remove(&labels(pipeline, gone));
         }
         for stage in &report.stages {
-            if let Some(lag) = stage.lag {
-                self.lag.get_or_create(&labels(pipeline, stage.id.as_str())).set(lag);
+            let labels = labels(pipeline, stage.id.as_str());
+            match stage.lag {
+                Some(lag) => {
+                    self.lag.get_or_create(&labels).set(lag);
+                }
+                // The last one would look as if all were well.
+                None => {
+                    self.lag.remove(&labels);
+                }
             }
         }
         before.stages = stages;
+        self.count(&known);
+    }
+
+    /// No generation of the Pipeline could be carried out yet.
+    pub fn never_valid(&self, pipeline: &PipelineKey) {
+        let mut known = self.lock();
+        known.entry(pipeline.clone()).or_default();
         self.count(&known);
     }
 

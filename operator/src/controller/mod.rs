@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use acequia_crds::pipeline::Pipeline;
 use futures::StreamExt as _;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
@@ -31,6 +31,7 @@ pub use self::settings::{Error as SettingsError, OperatorSettings};
 
 use self::leftovers::Leftover;
 use self::metrics::Metrics;
+use self::object::Finalizer;
 use self::pipeline::{Keeper, Office, clear_up};
 use crate::access::Access;
 use crate::kubernetes::children::{Children, PipelineKey};
@@ -40,6 +41,8 @@ use crate::kubernetes::{bounded, is_conflict};
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// Pipelines that are gone, found and not yet taken up.
 const LEFTOVERS: usize = 16;
+/// How many Pipelines are released from one list.
+const RELEASE_PAGE: u32 = 100;
 /// How often the finalizer is tried to be taken off an object that somebody else writes at the same time.
 const RELEASE_TRIES: usize = 10;
 
@@ -52,10 +55,10 @@ pub enum Error {
     )]
     Client(Box<kube::Error>),
     /// Its own port.
-    #[error("can't listen on {address}: {source}")]
+    #[error("can't listen on {addresses:?}: {source}")]
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// Where it was tried.
+        addresses: Vec<SocketAddr>,
         /// Why.
         #[source]
         source: std::io::Error,
@@ -74,7 +77,7 @@ pub enum Error {
 /// The API server can't be reached at all, or the port is taken.
 pub async fn run(
     settings: OperatorSettings,
-    listen: SocketAddr,
+    listen: &[SocketAddr],
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let client = Client::try_default().await.map_err(|error| Error::Client(Box::new(error)))?;
@@ -126,7 +129,8 @@ pub async fn run(
     Ok(())
 }
 
-/// Takes the finalizer off all Pipelines and says off how many.
+/// Takes the finalizer off all Pipelines and says off how many. An operator that still runs leaves them so, the next
+/// one puts it on again.
 ///
 /// # Errors
 /// The API server can't be reached, or refused.
@@ -137,24 +141,34 @@ pub async fn release(namespace: Option<&str>) -> Result<usize, Error> {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let mut released = 0;
-    let mut refused = None;
-    for object in bounded("list Pipelines".to_owned(), pipelines.list(&ListParams::default())).await? {
-        if object.finalizers().iter().any(|one| one == object::FINALIZER) {
+    let (mut released, mut refused) = (0, None);
+    let mut page = ListParams::default().limit(RELEASE_PAGE);
+    loop {
+        // Without what is in them: there may be many.
+        let list = bounded("list Pipelines".to_owned(), pipelines.list_metadata(&page)).await?;
+        for object in list.items.into_iter().map(without_content).filter(object::has_finalizer) {
             match release_one(&client, object).await {
                 Ok(()) => released += 1,
                 Err(error) => refused = Some(error),
             }
         }
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => break,
+        }
     }
     refused.map_or(Ok(released), |error| Err(error.into()))
+}
+
+fn without_content(object: PartialObjectMeta<DynamicObject>) -> DynamicObject {
+    DynamicObject { types: object.types, metadata: object.metadata, data: serde_json::Value::Null }
 }
 
 /// Takes the finalizer off one, however often its operator writes to it meanwhile.
 async fn release_one(client: &Client, mut object: DynamicObject) -> Result<(), crate::kubernetes::Error> {
     let api = object::api(client, &object.namespace().unwrap_or_default());
     for _ in 0..RELEASE_TRIES {
-        match object::set_finalizer(client, &object, false).await {
+        match object::set_finalizer(client, &object, Finalizer::Released).await {
             Err(crate::kubernetes::Error::Api { source, .. }) if is_conflict(&source) => {}
             done => return done,
         }
@@ -164,7 +178,7 @@ async fn release_one(client: &Client, mut object: DynamicObject) -> Result<(), c
             None => return Ok(()),
         }
     }
-    object::set_finalizer(client, &object, false).await
+    object::set_finalizer(client, &object, Finalizer::Released).await
 }
 
 /// The tasks, one for each Pipeline.

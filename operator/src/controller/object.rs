@@ -16,6 +16,9 @@ use crate::kubernetes::{Error, bounded, is_not_found};
 /// Held while something of the Pipeline may be in Kafka, Connect or a database.
 pub const FINALIZER: &str = "acequia.dev/external";
 
+/// Annotation: when the finalizer was taken off without the operator.
+const RELEASED: &str = "acequia.dev/released";
+
 /// The API of Pipelines of one namespace, as they are written.
 pub fn api(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Pipeline>(&()))
@@ -62,6 +65,27 @@ pub async fn config_maps(client: &Client, namespace: &str, spec: &PipelineSpec) 
     Ok(found)
 }
 
+/// What becomes of the finalizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalizer {
+    /// Held from now on.
+    On,
+    /// Nothing is outside any more, or nobody waits for it.
+    Off,
+    /// Taken off without the operator, which doesn't put it back as long as it runs; see [`was_released`].
+    Released,
+}
+
+/// Somebody has taken the finalizer off on purpose: `acequia release`.
+pub fn was_released(object: &DynamicObject) -> bool {
+    object.annotations().contains_key(RELEASED)
+}
+
+/// Whether the finalizer is held.
+pub fn has_finalizer(object: &DynamicObject) -> bool {
+    object.finalizers().iter().any(|one| one == FINALIZER)
+}
+
 #[derive(Debug, Serialize)]
 struct FinalizersPatch {
     metadata: FinalizersMetadata,
@@ -71,6 +95,9 @@ struct FinalizersPatch {
 #[serde(rename_all = "camelCase")]
 struct FinalizersMetadata {
     finalizers: Vec<String>,
+    /// None as a value takes an annotation away.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'static str, Option<String>>,
     /// Somebody else's finalizer that came meanwhile makes this a conflict instead of getting lost.
     resource_version: Option<String>,
 }
@@ -79,27 +106,37 @@ struct FinalizersMetadata {
 ///
 /// # Errors
 /// The API server refused; on a conflict the newer object comes by the watch.
-pub async fn set_finalizer(client: &Client, object: &DynamicObject, on: bool) -> Result<(), Error> {
-    let mut finalizers = object.finalizers().to_vec();
-    if finalizers.iter().any(|one| one == FINALIZER) == on {
+pub async fn set_finalizer(client: &Client, object: &DynamicObject, to: Finalizer) -> Result<(), Error> {
+    let on = to == Finalizer::On;
+    if has_finalizer(object) == on {
         return Ok(());
     }
-    finalizers.retain(|one| one != FINALIZER);
-    if on {
-        finalizers.push(FINALIZER.to_owned());
-    }
-    let patch = FinalizersPatch {
-        metadata: FinalizersMetadata { finalizers, resource_version: object.resource_version() },
-    };
-    let namespace = object.namespace().unwrap_or_default();
-    let what =
-        format!("{} the finalizer of Pipeline {}", if on { "put on" } else { "take off" }, object.name_any());
-    let api = api(client, &namespace);
+    let patch = FinalizersPatch { metadata: metadata_with(object, to) };
     let name = object.name_any();
+    let what = format!("{} the finalizer of Pipeline {name}", if on { "put on" } else { "take off" });
+    let api = api(client, &object.namespace().unwrap_or_default());
     let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
     match bounded(what, api.patch_metadata(&name, &params, &patch)).await {
         // It is gone already.
         Err(Error::Api { source, .. }) if !on && is_not_found(&source) => Ok(()),
         done => done.map(drop),
+    }
+}
+
+fn metadata_with(object: &DynamicObject, to: Finalizer) -> FinalizersMetadata {
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.retain(|one| one != FINALIZER);
+    let annotations = match to {
+        Finalizer::On => was_released(object).then_some((RELEASED, None)),
+        Finalizer::Off => None,
+        Finalizer::Released => Some((RELEASED, Some(jiff::Timestamp::now().to_string()))),
+    };
+    if to == Finalizer::On {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    FinalizersMetadata {
+        finalizers,
+        annotations: annotations.into_iter().collect(),
+        resource_version: object.resource_version(),
     }
 }

@@ -12,12 +12,13 @@ use tokio::net::TcpListener;
 use super::Error;
 use super::metrics::Metrics;
 
-/// Serves them until the program ends.
+/// Serves them at the first address that can be bound, until the program ends.
 ///
 /// # Errors
 /// The port is taken.
-pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> Result<(), Error> {
-    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+pub async fn serve(addresses: &[SocketAddr], metrics: Arc<Metrics>) -> Result<(), Error> {
+    let listener = TcpListener::bind(addresses).await;
+    let listener = listener.map_err(|source| Error::Listen { addresses: addresses.to_vec(), source })?;
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))

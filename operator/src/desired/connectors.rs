@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use acequia_crds::names::{ConnectorName, StageId, StageKind};
 use acequia_crds::pipeline::source::{Debezium, Source};
 use acequia_crds::pipeline::store::Postgres;
+use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::problem::Problem;
 use acequia_crds::stage::SlotRelease;
 
 use super::Context;
+use super::stages::workers;
 use crate::debezium::{self, Input, Refused};
 use crate::model::desired::{ConnectorTarget, DesiredConnector, Preconditions};
 
@@ -69,6 +71,7 @@ fn connector(
             publication: context.identity.publication(&source.name),
         }),
         deletion_policy: debezium.deletion_policy.into(),
+        workers: Workers { replicas: None, ..workers(context, None) },
     })
 }
 

@@ -128,6 +128,7 @@ struct Context<'a> {
     spec: &'a PipelineSpec,
     config_maps: &'a ConfigMaps,
     secrets: &'a SecretReferences,
+    place: Place,
     kafka: Kafka,
     connect_url: Option<String>,
     /// Stores by name, where they are.
@@ -163,6 +164,7 @@ impl<'a> Context<'a> {
             spec,
             config_maps,
             secrets: &settings.secrets,
+            place: settings.place,
             kafka: settings.addresses.kafka(&spec.kafka),
             connect_url: spec.connect.as_ref().map(|connect| settings.addresses.url(&connect.url)),
             stores,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acequia_crds::lint::Place;
 use acequia_crds::names::{StageId, StageKind};
 use acequia_crds::pipeline::generator::Generator;
 use acequia_crds::pipeline::kafka::Kafka;
@@ -72,7 +73,10 @@ fn setup(
     let field = format!("{field}.setup.configMap");
     let Some(map) = context.config_maps.get(&setup.config_map) else {
         let message = format!("there is no ConfigMap `{}`", setup.config_map);
-        let fix = "put it into one of the files or folders given with -f";
+        let fix = match context.place {
+            Place::Machine => "put it into one of the files or folders given with -f",
+            Place::Cluster => "apply it in the Pipeline's namespace: kubectl apply -f FILE",
+        };
         problems.push(Problem::new(field, message, fix));
         return BTreeMap::new();
     };

@@ -135,10 +135,12 @@ impl One<'_> {
     }
 
     /// A removal that was begun, when it wasn't in the manifest, is seen through first: its offsets may be gone already, and
-    /// whoever is still dropping its slot would drop the new one.
+    /// whoever is still dropping its slot would drop the new one. What becomes of the slot is what the manifest says now:
+    /// one that can't be dropped, since its database is gone, can be left.
     fn begun_removal(&self, held: Option<&Claim>) -> Option<Change> {
         let held = held.filter(|held| held.state == ClaimState::Deleting)?;
-        let claim = recorded(Some(held))?.clone();
+        let deletion_policy = self.connector.deletion_policy;
+        let claim = ConnectorClaim { deletion_policy, ..recorded(Some(held))?.clone() };
         Some(Change::RemoveConnector { name: self.name.clone(), claim, since_ms: held.since_ms })
     }
 
@@ -318,6 +320,7 @@ impl One<'_> {
                 url: self.connector.url.clone(),
                 deletion_policy: self.connector.deletion_policy,
                 release: self.connector.release.clone(),
+                workers: Box::new(self.connector.workers.clone()),
             }),
         }
     }

@@ -78,19 +78,15 @@ fn wait_for_drain(id: &StageId, stage: &DesiredStage, observed: &Observed, plan:
     if stage.run != RunPolicy::UntilDrained {
         return;
     }
-    let mut records = 0;
     for reads in &stage.reads {
         let until = match observed.lag.get(&reads.group) {
-            Some(Ok(lag)) => {
-                records += lag.records;
-                continue;
-            }
+            Some(Ok(_)) => continue,
             Some(Err(unreachable)) => unreachable.to_string(),
             None => format!("its consumer group {} to appear", reads.group),
         };
         return plan.wait(format!("{STOP} {id}"), until);
     }
-    plan.wait(format!("{STOP} {id}"), format!("the sources to stop and its lag of {records} to go to 0"));
+    plan.wait(format!("{STOP} {id}"), "the sources to stop and its lag to go to 0".to_owned());
 }
 
 fn has_processes(id: &StageId, observed: &Observed) -> bool {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acequia_crds::names::INTERNAL_PREFIX;
+
 use super::incarnations;
 use crate::model::desired::{DeletionPolicy, Desired, DesiredTopic, Hold};
 use crate::model::observed::{Observed, ObservedTopic, Unreachable};
@@ -58,9 +60,20 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
     }
 }
 
-/// Consumer groups of a Pipeline that goes as a whole.
+/// Consumer groups of a Pipeline that goes as a whole. One that the manifest names may be somebody else's too, and stays
+/// then.
 pub(super) fn retired_groups(desired: &Desired, observed: &Observed, plan: &mut Plan) {
-    for name in desired.retired_groups.iter().filter(|name| observed.lag.contains_key(*name)) {
+    for name in &desired.retired_groups {
+        let is_named = !name.starts_with(INTERNAL_PREFIX);
+        match observed.lag.get(name) {
+            None => continue,
+            Some(Ok(lag)) if is_named && lag.is_shared => continue,
+            Some(Err(unreachable)) if is_named => {
+                plan.wait(format!("deletion of consumer group {name}"), unreachable.to_string());
+                continue;
+            }
+            Some(_) => {}
+        }
         if plan.takes_away_users_of_topics() {
             plan.wait(format!("deletion of consumer group {name}"), "its members to go".to_owned());
         } else {

@@ -24,6 +24,8 @@ fn within(field: Option<&str>, desired: &Value, observed: &Value) -> Option<Stri
     match (desired, observed) {
         (Value::Object(desired), Value::Object(observed)) => desired.iter().find_map(|(key, value)| {
             let rest = match (field, value, observed.get(key)) {
+                // What is false needn't be written.
+                (_, Value::Bool(false), None) => None,
                 (_, _, None) => Some(String::new()),
                 // The API server writes quantities in its own way.
                 (Some("requests" | "limits"), Value::String(a), Some(Value::String(b))) => {

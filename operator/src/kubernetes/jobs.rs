@@ -25,34 +25,36 @@ impl Deployments {
         // on what has been made anew since: it goes only after its pod.
         self.delete::<BatchJob>(&name, &DeleteParams::foreground()).await?;
         self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
-        let job = self.create(&batch).await?;
+        let uid = self.create(&batch).await?.metadata.uid.unwrap_or_default();
         // It goes with its job, also when this operator sees neither to an end. The pod waits for it.
         config.metadata.owner_references = Some(vec![OwnerReference {
             api_version: BatchJob::API_VERSION.to_owned(),
             kind: BatchJob::KIND.to_owned(),
             name: name.clone(),
-            uid: job.metadata.uid.unwrap_or_default(),
+            uid: uid.clone(),
             ..OwnerReference::default()
         }]);
         self.create(&config).await?;
-        let ended = self.await_job(&name, deadline).await;
+        let ended = self.await_job(&name, &uid, deadline).await;
         self.delete::<BatchJob>(&name, &DeleteParams::background()).await?;
         self.delete::<ConfigMap>(&name, &DeleteParams::default()).await?;
         ended
     }
 
-    async fn await_job(&self, name: &str, deadline: Duration) -> Result<(), Error> {
+    async fn await_job(&self, name: &str, uid: &str, deadline: Duration) -> Result<(), Error> {
         let jobs: Api<BatchJob> = self.api();
         let started = Instant::now();
         loop {
             let what = format!("look at Job {name}");
             let job = bounded(what, jobs.get_opt(name)).await?;
             let status = job.and_then(|job| job.status).unwrap_or_default();
-            if status.succeeded.unwrap_or(0) > 0 {
+            // A container that was injected may hold its pod, and so the Job, after the worker has ended.
+            let exit = self.exit_code(uid);
+            if status.succeeded.unwrap_or(0) > 0 || exit == Some(0) {
                 return Ok(());
             }
             let over = started.elapsed() >= deadline;
-            if over || status.failed.unwrap_or(0) > 0 {
+            if over || status.failed.unwrap_or(0) > 0 || exit.is_some() {
                 let why = self.last_words(name).await.unwrap_or_else(|| "no reason is known".to_owned());
                 let name = name.to_owned();
                 return Err(if over {
@@ -65,11 +67,19 @@ impl Deployments {
         }
     }
 
+    /// How the worker of the Job with this UID ended, once it has.
+    fn exit_code(&self, uid: &str) -> Option<i32> {
+        let pods = self.children.pods(&self.key());
+        let is_its = |pod: &Pod| pod.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid);
+        pods.iter().filter(|pod| is_its(pod)).find_map(|pod| Some(pods::exit(pod)?.exit_code))
+    }
+
     async fn last_words(&self, job: &str) -> Option<String> {
         let pods: Api<Pod> = self.api();
         let params = ListParams::default().labels(&format!("{STAGE_LABEL}={job}"));
         let pods = bounded(format!("list pods of Job {job}"), pods.list(&params)).await.ok()?;
-        pods.items.iter().filter_map(pods::replica).find_map(|replica| replica.last_exit)
+        let words = |pod: &Pod| pods::exit(pod).map(pods::ended).or_else(|| pods::replica(pod)?.last_exit);
+        pods.items.iter().find_map(words)
     }
 }
 

@@ -7,7 +7,10 @@ pub mod children;
 pub mod covers;
 mod jobs;
 pub mod objects;
+#[cfg(test)]
+mod objects_tests;
 pub mod pods;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,6 +128,10 @@ impl Deployments {
         let mut stages: BTreeMap<StageId, ObservedStage> = BTreeMap::new();
         for deployment in self.children.deployments(&of) {
             let Some(id) = stage_of(deployment.as_ref()) else { continue };
+            // A copy that somebody made, with all labels.
+            if stages.contains_key(&id) && deployment.name_any() != self.shape.pipeline.deployment(&id) {
+                continue;
+            }
             let wanted = desired.stages.get(&id);
             stages.insert(id.clone(), self.look(&id, &deployment, wanted, &config_maps));
         }

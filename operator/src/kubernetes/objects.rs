@@ -10,16 +10,16 @@ use acequia_crds::pipeline::workers::{Resources, Workers};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
-    Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume,
-    VolumeMount,
+    Capabilities, ConfigMap, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Deserialize;
 
+use super::volumes::{self, CONFIG_FOLDER, SECRETS_FOLDER};
 use crate::model::desired::{DesiredStage, Job as WorkerJob, Role};
 
 /// Label: the Pipeline that an object belongs to.
@@ -33,10 +33,9 @@ pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "acequia")
 /// The port of a worker's `/status`, `/metrics`, `/healthz` and `/readyz`.
 pub const WORKER_PORT: u16 = 8080;
 
-const CONTAINER: &str = "worker";
-const CONFIG_FOLDER: &str = "/etc/acequia/stage";
+/// The container of a pod that is ours; others may have been injected beside it.
+pub const CONTAINER: &str = "worker";
 const CONFIG_KEY: &str = "stage.yaml";
-const SECRETS_FOLDER: &str = "/etc/acequia/secrets";
 const TERMINATION_MESSAGE: &str = "/dev/termination-log";
 /// A worker finishes its transaction within 10 s.
 const GRACE_SECONDS: i64 = 30;
@@ -123,6 +122,7 @@ impl Shape {
                 replicas: i32::try_from(stage.replicas).ok(),
                 revision_history_limit: Some(1),
                 selector: LabelSelector { match_labels: Some(selector(&labels)), ..LabelSelector::default() },
+                paused: Some(false),
                 strategy: Some(DeploymentStrategy {
                     type_: Some("Recreate".to_owned()),
                     rolling_update: None,
@@ -150,7 +150,7 @@ impl Shape {
             role: job.role,
             config_map: name.to_owned(),
             secrets: job.secrets.iter().map(String::as_str).collect(),
-            workers: &Workers::default(),
+            workers: &job.workers,
             instance: None,
             probes: false,
         };
@@ -221,7 +221,7 @@ impl Shape {
                 node_selector: Some(pod.workers.node_selector.clone()).filter(|labels| !labels.is_empty()),
                 tolerations: non_empty(pod.workers.tolerations.iter().map(toleration).collect()),
                 containers: vec![self.container(pod)],
-                volumes: Some(pod.volumes()),
+                volumes: Some(volumes::volumes(&pod.config_map, &pod.secrets)),
                 ..PodSpec::default()
             }),
         }
@@ -260,7 +260,7 @@ impl Shape {
                 capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
                 ..SecurityContext::default()
             }),
-            volume_mounts: Some(pod.mounts()),
+            volume_mounts: Some(volumes::mounts(&pod.secrets)),
             ..Container::default()
         }
     }
@@ -312,47 +312,12 @@ impl Pod<'_> {
             self.role.as_str().to_owned(),
             format!("--config={CONFIG_FOLDER}/{CONFIG_KEY}"),
             format!("--secrets={SECRETS_FOLDER}"),
-            format!("--listen=0.0.0.0:{WORKER_PORT}"),
+            // All IPv6 addresses are all IPv4 addresses too, where the node knows IPv6.
+            format!("--listen=[::]:{WORKER_PORT},0.0.0.0:{WORKER_PORT}"),
             format!("--termination-message={TERMINATION_MESSAGE}"),
         ];
         args.extend(self.instance.as_ref().map(|name| format!("--instance={name}")));
         args
-    }
-
-    fn volumes(&self) -> Vec<Volume> {
-        let config = Volume {
-            name: "stage".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: self.config_map.clone(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        };
-        let secrets = self.secrets.iter().enumerate().map(|(index, name)| Volume {
-            name: format!("secret-{index}"),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some((*name).to_owned()),
-                default_mode: Some(0o440),
-                // The worker says which one is missing, and goes on by itself once it is there.
-                optional: Some(true),
-                items: None,
-            }),
-            ..Volume::default()
-        });
-        std::iter::once(config).chain(secrets).collect()
-    }
-
-    fn mounts(&self) -> Vec<VolumeMount> {
-        let mount = |name: String, path: String| VolumeMount {
-            name,
-            mount_path: path,
-            read_only: Some(true),
-            ..VolumeMount::default()
-        };
-        let secrets = self.secrets.iter().enumerate();
-        let secrets =
-            secrets.map(|(index, name)| mount(format!("secret-{index}"), format!("{SECRETS_FOLDER}/{name}")));
-        std::iter::once(mount("stage".to_owned(), CONFIG_FOLDER.to_owned())).chain(secrets).collect()
     }
 }
 

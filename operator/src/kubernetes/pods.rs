@@ -5,7 +5,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 
-use super::objects::{CONFIG_HASH, WORKER_PORT};
+use super::objects::{CONFIG_HASH, CONTAINER, WORKER_PORT};
 use crate::model::observed::{ObservedReplica, ReplicaState};
 
 /// Reasons for which a container waits that nothing but a change heals.
@@ -27,9 +27,7 @@ pub fn replica(pod: &Pod) -> Option<ObservedReplica> {
     if matches!(phase, "Succeeded" | "Failed") {
         return None;
     }
-    let container = status
-        .and_then(|status| status.container_statuses.as_ref())
-        .and_then(|containers| containers.first());
+    let container = worker(pod);
     let (state, why) = state(pod, container);
     let annotations = pod.metadata.annotations.as_ref();
     let address = status
@@ -46,6 +44,16 @@ pub fn replica(pod: &Pod) -> Option<ObservedReplica> {
         last_exit: why.or_else(|| last_exit(container)),
         report: None,
     })
+}
+
+/// How a pod's worker ended, if it has.
+pub fn exit(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    worker(pod)?.state.as_ref()?.terminated.as_ref()
+}
+
+fn worker(pod: &Pod) -> Option<&ContainerStatus> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    containers.iter().find(|one| one.name == CONTAINER)
 }
 
 fn state(pod: &Pod, container: Option<&ContainerStatus>) -> (ReplicaState, Option<String>) {
@@ -166,6 +174,18 @@ mod tests {
         let replica = replica(&waiting("CrashLoopBackOff", "back-off")).unwrap();
         assert_eq!(replica.state, ReplicaState::BackingOff { until_ms: 0 });
         assert_eq!((replica.restarts, replica.last_exit.as_deref()), (3, Some("exit code 1: it broke")));
+    }
+
+    #[test]
+    fn a_container_that_was_injected_is_not_taken_for_the_worker() {
+        let sidecar =
+            "{name: istio-proxy, image: p, imageID: '', ready: true, restartCount: 0, state: {running: {}}}";
+        let worker = "{name: worker, image: i, imageID: '', ready: false, restartCount: 2, state: {terminated: \
+                      {exitCode: 1, message: it broke}}}";
+        let pod = pod(&format!("{{phase: Running, containerStatuses: [{sidecar}, {worker}]}}"));
+        let replica = replica(&pod).unwrap();
+        assert_eq!((replica.restarts, replica.last_exit.as_deref()), (2, Some("exit code 1: it broke")));
+        assert_eq!(exit(&pod).map(|how| how.exit_code), Some(1));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct DesiredConnector {
     pub release: Option<SlotRelease>,
     /// Delete: offsets, slot and publication go with it. Retain: they stay together.
     pub deletion_policy: DeletionPolicy,
+    /// Image, resources and place of the pod that drops them.
+    pub workers: Workers,
 }
 
 /// What must be there before a connector is created.
@@ -214,4 +216,6 @@ pub struct Job {
     pub text: String,
     /// Names of the secrets it may read.
     pub secrets: BTreeSet<String>,
+    /// Image, resources and place of its pod.
+    pub workers: Workers,
 }

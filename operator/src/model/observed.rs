@@ -184,4 +184,6 @@ pub struct GroupLag {
     pub records: u64,
     /// Members at this moment.
     pub members: u32,
+    /// It has committed offsets of topics that are neither named nor claimed by the Pipeline: somebody else uses it too.
+    pub is_shared: bool,
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_crds::names::{ConnectorName, StageId};
+use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::stage::SlotRelease;
 use serde::{Deserialize, Serialize};
 
@@ -130,22 +131,60 @@ pub struct ConnectorClaim {
     /// Slot and publication. No secret is in it, only the name of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<SlotRelease>,
+    /// Image, resources and place of the pod that drops them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub workers: Box<Workers>,
 }
 
-/// All claims that were read.
+fn is_default(workers: &Workers) -> bool {
+    *workers == Workers::default()
+}
+
+/// Claims: all there are, or those that concern one owner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Ownership {
     claims: BTreeMap<ClaimKind, BTreeMap<String, BTreeMap<String, Claim>>>,
+    /// The same by owner, so that one of a thousand needn't go through everybody's.
+    #[serde(skip)]
+    owned: BTreeMap<String, BTreeMap<ClaimKind, BTreeSet<String>>>,
 }
 
 impl Ownership {
     /// Adds or replaces a claim; None removes it, as a tombstone does.
     pub fn record(&mut self, key: ClaimKey, claim: Option<Claim>) {
-        let owners = self.claims.entry(key.kind).or_default().entry(key.name).or_default();
-        match claim {
-            Some(claim) => owners.insert(key.owner, claim),
-            None => owners.remove(&key.owner),
+        let ClaimKey { kind, name, owner } = key;
+        let Some(claim) = claim else {
+            remove(self.claims.entry(kind).or_default(), &name, |owners| {
+                owners.remove(&owner);
+                owners.is_empty()
+            });
+            remove(&mut self.owned, &owner, |kinds| {
+                remove(kinds, &kind, |names| {
+                    names.remove(&name);
+                    names.is_empty()
+                });
+                kinds.is_empty()
+            });
+            return;
         };
+        self.owned.entry(owner.clone()).or_default().entry(kind).or_default().insert(name.clone());
+        self.claims.entry(kind).or_default().entry(name).or_default().insert(owner, claim);
+    }
+
+    /// All claims of `owner`, and everybody's on what it has claimed and on `named`.
+    #[must_use]
+    pub fn concerning<'a>(&'a self, owner: &str, named: impl Iterator<Item = (ClaimKind, &'a str)>) -> Self {
+        let kinds = self.owned.get(owner).into_iter().flatten();
+        let claimed = kinds.flat_map(|(kind, names)| names.iter().map(|name| (*kind, name.as_str())));
+        let things: BTreeSet<(ClaimKind, &str)> = claimed.chain(named).collect();
+        let mut concerning = Self::default();
+        for (kind, name) in things {
+            for (owner, claim) in self.claims.get(&kind).and_then(|all| all.get(name)).into_iter().flatten() {
+                let key = ClaimKey { kind, name: name.to_owned(), owner: owner.clone() };
+                concerning.record(key, Some(claim.clone()));
+            }
+        }
+        concerning
     }
 
     /// Connectors that are being removed, by who claims them: names and claims.
@@ -185,11 +224,15 @@ impl Ownership {
         kind: ClaimKind,
         owner: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a Claim)> + 'a {
-        self.claims
-            .get(&kind)
-            .into_iter()
-            .flatten()
-            .filter_map(move |(name, owners)| owners.get(owner).map(|claim| (name.as_str(), claim)))
+        let names = self.owned.get(owner).and_then(|kinds| kinds.get(&kind)).into_iter().flatten();
+        names.filter_map(move |name| Some((name.as_str(), self.claim(kind, name, owner)?)))
+    }
+}
+
+/// Takes something out of what `map` has at `key`, and that itself once nothing is left in it.
+fn remove<K: Ord, V>(map: &mut BTreeMap<K, V>, key: &K, take_out: impl FnOnce(&mut V) -> bool) {
+    if map.get_mut(key).is_some_and(take_out) {
+        map.remove(key);
     }
 }
 
@@ -233,6 +276,21 @@ mod tests {
         ownership.record(key("c/n/b"), None);
         assert_eq!(ownership.rival(ClaimKind::Topic, "t", "c/n/new", None), None);
         assert_eq!(ownership.of_owner(ClaimKind::Topic, "c/n/a").count(), 1);
+    }
+
+    #[test]
+    fn what_concerns_an_owner_is_its_own_and_everybodys_claims_on_what_it_has_or_names() {
+        let mut all = Ownership::default();
+        let on = |name: &str, owner: &str| ClaimKey { name: name.into(), ..key(owner) };
+        for (name, owner) in [("mine", "me"), ("mine", "rival"), ("named", "rival"), ("theirs", "rival")] {
+            all.record(on(name, owner), Some(held(1)));
+        }
+        let mut expected = all.clone();
+        expected.record(on("theirs", "rival"), None);
+        let named = || [(ClaimKind::Topic, "named"), (ClaimKind::Connector, "named")].into_iter();
+        assert_eq!(all.concerning("me", named()), expected);
+        all.record(on("mine", "me"), None);
+        assert_eq!(all.concerning("me", named()).of_owner(ClaimKind::Topic, "rival").count(), 1);
     }
 
     #[test]

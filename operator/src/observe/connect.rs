@@ -1,9 +1,10 @@
 //! Connectors of one Kafka Connect cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use acequia_crds::names::{ConnectorName, INTERNAL_PREFIX};
+use acequia_crds::names::ConnectorName;
 use tokio::time::Instant;
 
 use crate::connect::explain::Explanation;
@@ -11,6 +12,7 @@ use crate::connect::{Client, Connector, Error, State, Task};
 use crate::model::observed::{
     ConnectorFault, ConnectorState, ObservedConnector, ObservedTask, Part, Restarts, Unreachable,
 };
+use crate::single_flight::SingleFlight;
 
 /// How long one call may take. Connect logs in to the database before it answers some.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -19,22 +21,53 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two questions to a Connect whose workers share out their connectors anew.
 const REBALANCING_PAUSE: Duration = Duration::from_millis(500);
 
-/// All connectors there. The operator's own memory ([`Restarts`]) is not filled in.
-pub async fn look(url: &str, client: &Client) -> Part<BTreeMap<ConnectorName, ObservedConnector>> {
-    let unreachable = |why: String| Unreachable { what: format!("Kafka Connect at {url}"), why };
-    let connectors = list(client, LOOK_DEADLINE).await.map_err(unreachable)?;
-    // A database that is gone shows in no state of Connect's; diagnosing has a deadline of its own.
-    // Somebody else's are left alone: a diagnosis logs in to their databases.
-    let ours = connectors.iter().filter(|(name, _)| name.starts_with(INTERNAL_PREFIX));
-    let ours = ours.map(|(name, connector)| (name.clone(), connector.clone())).collect();
-    let mut faults = client.diagnose(&ours).await;
-    Ok(connectors
-        .into_iter()
-        .map(|(name, connector)| {
-            let fault = faults.remove(&name);
-            (ConnectorName::from_text(name), observed(connector, fault))
-        })
-        .collect())
+/// One Connect cluster, for all Pipelines that use it.
+pub struct Connect {
+    /// Its calls.
+    pub client: Client,
+    /// Everybody wants the same list, of all connectors.
+    list: SingleFlight<Result<Arc<BTreeMap<String, Connector>>, String>>,
+}
+
+/// What there is in a Connect cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConnectLook {
+    all: Arc<BTreeMap<String, Connector>>,
+    faults: BTreeMap<String, Explanation>,
+}
+
+impl Connect {
+    /// Nothing is called yet.
+    pub fn new(client: Client) -> Self {
+        Self { client, list: SingleFlight::default() }
+    }
+
+    /// All connectors there, and what is wrong with `ours`. Somebody else's are not diagnosed, which would mean to log
+    /// in to their databases.
+    pub async fn look(&self, url: &str, ours: &BTreeSet<ConnectorName>) -> Part<ConnectLook> {
+        let unreachable = |why: String| Unreachable { what: format!("Kafka Connect at {url}"), why };
+        let question = async || list(&self.client, LOOK_DEADLINE).await.map(Arc::new);
+        let all = self.list.ask(question).await.map_err(unreachable)?;
+        // A database that is gone shows in no state of Connect's; diagnosing has a deadline of its own.
+        let ours = ours.iter().filter_map(|name| all.get_key_value(name.as_str()));
+        let ours = ours.map(|(name, connector)| (name.clone(), connector.clone())).collect();
+        let faults = self.client.diagnose(&ours).await;
+        Ok(ConnectLook { all, faults })
+    }
+}
+
+impl ConnectLook {
+    /// These connectors, none of which has a fault.
+    #[cfg(test)]
+    pub fn healthy(all: BTreeMap<String, Connector>) -> Self {
+        Self { all: Arc::new(all), faults: BTreeMap::new() }
+    }
+
+    /// One connector; None: there is none of that name. The operator's own memory ([`Restarts`]) is not filled in.
+    pub fn get(&self, name: &ConnectorName) -> Option<ObservedConnector> {
+        let connector = self.all.get(name.as_str())?;
+        Some(observed(connector, self.faults.get(name.as_str())))
+    }
 }
 
 /// The list; asked for again while Connect rebalances, which passes within seconds and is no reason to call it away.
@@ -51,14 +84,14 @@ async fn list(client: &Client, within: Duration) -> Result<BTreeMap<String, Conn
     }
 }
 
-fn observed(connector: Connector, explanation: Option<Explanation>) -> ObservedConnector {
+fn observed(connector: &Connector, explanation: Option<&Explanation>) -> ObservedConnector {
     let fault = explanation.map(|explanation| ConnectorFault {
         reason: explanation.fault.as_str().to_owned(),
-        sentence: explanation.sentence,
+        sentence: explanation.sentence.clone(),
         heals_outside: explanation.fault.heals_outside(),
     });
     ObservedConnector {
-        config: connector.config,
+        config: connector.config.clone(),
         state: state(connector.state),
         tasks: connector.tasks.iter().map(task).collect(),
         fault,

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use acequia_crds::names::OWNERSHIP_TOPIC;
+use acequia_kafka::KafkaError;
 use acequia_kafka::admin::{Admin, OffsetOf, Topic};
-use acequia_kafka::{Connection, KafkaError};
 
-use crate::cluster::{CALL_DEADLINE, Cluster, Error, read_ownership};
+use crate::cluster::{CALL_DEADLINE, Cluster, Error};
 use crate::model::desired::Desired;
-use crate::model::observed::{GroupLag, ObservedTopic, Part};
+use crate::model::observed::{GroupLag, ObservedTopic, Part, Unreachable};
 use crate::model::ownership::{ClaimKind, Claimed, Ownership};
 
 /// What there is in Kafka of one Pipeline.
@@ -17,7 +16,7 @@ use crate::model::ownership::{ClaimKind, Claimed, Ownership};
 pub struct KafkaLook {
     /// Topics that it names or has claimed.
     pub topics: BTreeMap<String, ObservedTopic>,
-    /// Who owns what.
+    /// Who owns what it names or has claimed.
     pub ownership: Ownership,
     /// Its consumer groups.
     pub lag: BTreeMap<String, Part<GroupLag>>,
@@ -28,6 +27,7 @@ pub struct KafkaLook {
 pub struct Subject {
     owner: String,
     topics: BTreeSet<String>,
+    connectors: BTreeSet<String>,
     groups: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -38,15 +38,29 @@ impl Subject {
         let mut groups: BTreeMap<String, BTreeSet<String>> =
             reads.map(|reads| (reads.group.clone(), reads.topics.clone())).collect();
         groups.extend(desired.retired_groups.iter().map(|group| (group.clone(), BTreeSet::new())));
-        Self { owner: desired.identity.to_string(), topics: desired.topics.keys().cloned().collect(), groups }
+        Self {
+            owner: desired.identity.to_string(),
+            topics: desired.topics.keys().cloned().collect(),
+            connectors: desired.connectors.keys().map(|name| name.as_str().to_owned()).collect(),
+            groups,
+        }
     }
 }
 
 /// Looks at Kafka.
 pub async fn look(cluster: &Arc<Cluster>, subject: Subject) -> Part<KafkaLook> {
+    let wanted = listed(&subject.topics);
+    let found = cluster.call(move |admin, _| Ok(admin.describe_topics(&wanted, CALL_DEADLINE)?)).await;
+    let found = found.map_err(|error| cluster.unreachable(&error))?;
+    // After the topics: a claim is recorded before its topic is made, so a topic without one is somebody else's.
+    let claims = cluster.claims().await?;
+    let topics = subject.topics.iter().map(|name| (ClaimKind::Topic, name.as_str()));
+    let connectors = subject.connectors.iter().map(|name| (ClaimKind::Connector, name.as_str()));
+    let ownership = claims.concerning(&subject.owner, topics.chain(connectors));
     let once = async || {
-        let (subject, what) = (subject.clone(), cluster.what());
-        cluster.call(move |admin, connection| Ok(look_blocking(admin, connection, &subject, &what)?)).await
+        let (subject, found) = (subject.clone(), found.clone());
+        let (ownership, what) = (ownership.clone(), cluster.what());
+        cluster.call(move |admin, _| Ok(look_blocking(admin, &subject, found, ownership, &what)?)).await
     };
     let answer = match once().await {
         // A coordinator that has moved is no Kafka that is away; the next client asks the new one.
@@ -56,33 +70,15 @@ pub async fn look(cluster: &Arc<Cluster>, subject: Subject) -> Part<KafkaLook> {
     answer.map_err(|error: Error| cluster.unreachable(&error))
 }
 
-/// Who owns what, of all Pipelines.
-///
-/// # Errors
-/// Kafka doesn't answer.
-pub async fn ownership(cluster: &Arc<Cluster>) -> Result<Ownership, Error> {
-    let read = |admin: &Admin, connection: &Connection| {
-        let topics = admin.describe_topics(&[OWNERSHIP_TOPIC.to_owned()], CALL_DEADLINE)?;
-        Ok(if topics.is_empty() { Ownership::default() } else { read_ownership(connection)? })
-    };
-    cluster.call(read).await
-}
-
 fn look_blocking(
     admin: &Admin,
-    connection: &Connection,
     subject: &Subject,
+    mut found: BTreeMap<String, Topic>,
+    ownership: Ownership,
     what: &str,
 ) -> Result<KafkaLook, KafkaError> {
-    let mut names = subject.topics.clone();
-    names.insert(OWNERSHIP_TOPIC.to_owned());
-    let mut found = admin.describe_topics(&listed(&names), CALL_DEADLINE)?;
-    let ownership = match found.remove(OWNERSHIP_TOPIC) {
-        Some(_) => read_ownership(connection)?,
-        None => Ownership::default(),
-    };
     let claimed = ownership.of_owner(ClaimKind::Topic, &subject.owner).map(|(name, _)| name.to_owned());
-    let more: BTreeSet<String> = claimed.filter(|name| !names.contains(name)).collect();
+    let more: BTreeSet<String> = claimed.filter(|name| !subject.topics.contains(name)).collect();
     found.extend(admin.describe_topics(&listed(&more), CALL_DEADLINE)?);
     let mut configs = admin.topic_configs(&listed(found.keys()), CALL_DEADLINE)?;
     let topics = found
@@ -140,27 +136,36 @@ fn lag(
             .filter_map(|topic| Some((topic, topics.get(topic)?)))
             .flat_map(|(name, topic)| topic.partitions.iter().map(|one| (name.clone(), one.id)))
             .collect();
-        let records = waiting_records(admin, &name, &partitions);
         let members = u32::try_from(group.members.len()).unwrap_or(u32::MAX);
-        let part = records.map(|records| GroupLag { records, members }).map_err(|error| {
-            crate::model::observed::Unreachable { what: what.to_owned(), why: error.to_string() }
-        });
+        let part = group_lag(admin, &name, members, &partitions, topics)
+            .map_err(|error| Unreachable { what: what.to_owned(), why: error.to_string() });
         lag.insert(name, part);
     }
     Ok(lag)
 }
 
-/// Records between what the group has committed and the end, over all partitions.
-fn waiting_records(admin: &Admin, group: &str, partitions: &[(String, i32)]) -> Result<u64, KafkaError> {
+/// Records between what the group has committed and the end, over all partitions; and who uses it.
+fn group_lag(
+    admin: &Admin,
+    group: &str,
+    members: u32,
+    partitions: &[(String, i32)],
+    topics: &BTreeMap<String, Topic>,
+) -> Result<GroupLag, KafkaError> {
     let committed = admin.group_offsets(group, CALL_DEADLINE)?;
     let ends = admin.offsets(partitions, OffsetOf::LatestCommitted, CALL_DEADLINE)?;
     let begins = admin.offsets(partitions, OffsetOf::Earliest, CALL_DEADLINE)?;
-    Ok(ends
+    let others: BTreeSet<&String> =
+        committed.keys().map(|(topic, _)| topic).filter(|topic| !topics.contains_key(*topic)).collect();
+    // Offsets outlast their topic for a moment.
+    let is_shared = !others.is_empty() && !admin.describe_topics(&listed(others), CALL_DEADLINE)?.is_empty();
+    let records = ends
         .iter()
         .map(|(partition, end)| {
             let begin = begins.get(partition).copied().unwrap_or(0);
             let read = committed.get(partition).copied().unwrap_or(begin).max(begin);
             u64::try_from(end.saturating_sub(read)).unwrap_or(0)
         })
-        .sum())
+        .sum();
+    Ok(GroupLag { records, members, is_shared })
 }

@@ -109,6 +109,7 @@ fn job(text: &str) -> Job {
         role: Role::SlotRelease,
         text: text.to_owned(),
         secrets: BTreeSet::new(),
+        workers: Workers::default(),
     }
 }
 

@@ -8,10 +8,11 @@ mod lanes;
 mod parts;
 mod restarts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use acequia_crds::names::ConnectorName;
 use acequia_crds::pipeline::status::PipelineStatus;
 use tokio::task::JoinSet;
 
@@ -20,12 +21,12 @@ use self::parts::{PartKey, Parts, Seen};
 use self::restarts::RestartMemory;
 use crate::access::{self, Access};
 use crate::apply::{self, Tools};
-use crate::connect;
 use crate::diff::diff;
 use crate::model::desired::Desired;
-use crate::model::observed::Unreachable;
+use crate::model::observed::{Part, Unreachable};
 use crate::model::plan::{Change, Lane, Note, Plan};
 use crate::observe;
+use crate::observe::connect::{Connect, ConnectLook};
 use crate::stages::Stages;
 use crate::status::{Report, View};
 
@@ -88,7 +89,7 @@ impl Reconciler {
             identity: desired.identity.clone(),
             kafka: desired.kafka.clone(),
             cluster: access.cluster(&desired.kafka, &desired.identity.namespace)?,
-            connects: clients(&access, &desired)?,
+            connects: connects(&access, &desired)?,
             access: Arc::clone(&access),
             stages,
         };
@@ -148,7 +149,7 @@ impl Reconciler {
             ));
         }
         let namespace = &desired.identity.namespace;
-        let connects = clients(&self.access, &desired).map_err(|error| error.to_string())?;
+        let connects = connects(&self.access, &desired).map_err(|error| error.to_string())?;
         if desired.kafka != self.desired.kafka {
             self.tools.cluster =
                 self.access.cluster(&desired.kafka, namespace).map_err(|error| error.to_string())?;
@@ -261,7 +262,7 @@ impl Reconciler {
                     self.parts.outdated(PartKey::Kafka);
                     self.outdate_connects();
                 }
-                self.lanes.finish(lane, Instant::now(), failed);
+                self.lanes.finish(lane, changes, Instant::now(), failed);
             }
             Err(error) if error.is_cancelled() => {}
             Err(error) => tracing::error!(%error, "a task ended abnormally"),
@@ -286,6 +287,10 @@ impl Reconciler {
         for key in self.parts.due(&self.desired, began, pause) {
             let tools = self.tools.clone();
             let desired = Arc::clone(&self.desired);
+            let ours = match &key {
+                PartKey::Connect(url) => self.parts.connectors_at(&desired, url),
+                _ => BTreeSet::new(),
+            };
             self.tasks.spawn(async move {
                 let seen = match &key {
                     PartKey::Kafka => {
@@ -293,7 +298,7 @@ impl Reconciler {
                         Seen::Kafka(observe::kafka::look(&tools.cluster, subject).await)
                     }
                     PartKey::Stages => Seen::Stages(tools.stages.observe(&desired).await),
-                    PartKey::Connect(url) => Seen::Connect(look_at_connect(&tools, url).await),
+                    PartKey::Connect(url) => Seen::Connect(look_at_connect(&tools, url, &ours).await),
                 };
                 Done::Looked(key, (began, Instant::now()), seen)
             });
@@ -310,7 +315,7 @@ impl Reconciler {
         let mut started = Vec::new();
         for (lane, changes) in by_lane {
             let Some(seen) = self.seen(&changes) else { continue };
-            if !self.lanes.may_start(&lane, seen, now) {
+            if !self.lanes.may_start(&lane, &changes, seen, now) {
                 continue;
             }
             started.extend(changes.iter().cloned());
@@ -341,14 +346,14 @@ impl Reconciler {
     }
 }
 
-async fn look_at_connect(tools: &Tools, url: &str) -> crate::model::observed::Part<parts::Connectors> {
+async fn look_at_connect(tools: &Tools, url: &str, ours: &BTreeSet<ConnectorName>) -> Part<ConnectLook> {
     match tools.connect(url) {
-        Ok(client) => observe::connect::look(url, &client).await,
+        Ok(connect) => connect.look(url, ours).await,
         Err(error) => Err(Unreachable { what: format!("Kafka Connect at {url}"), why: error.to_string() }),
     }
 }
 
-fn clients(access: &Access, desired: &Desired) -> Result<BTreeMap<String, connect::Client>, access::Error> {
+fn connects(access: &Access, desired: &Desired) -> Result<BTreeMap<String, Arc<Connect>>, access::Error> {
     let namespace = &desired.identity.namespace;
     desired.connect_urls.iter().map(|url| Ok((url.clone(), access.connect(url, namespace)?))).collect()
 }

@@ -9,6 +9,7 @@ use super::restarts::RestartMemory;
 use crate::model::desired::{Desired, RunPolicy};
 use crate::model::observed::{ConnectorState, Observed, ObservedConnector, ObservedStage, Part, Unreachable};
 use crate::model::ownership::{ClaimKind, Claimed};
+use crate::observe::connect::ConnectLook;
 use crate::observe::kafka::KafkaLook;
 
 /// Something that is looked at on its own.
@@ -22,16 +23,13 @@ pub enum PartKey {
     Stages,
 }
 
-/// All connectors of one Connect cluster.
-pub type Connectors = BTreeMap<ConnectorName, ObservedConnector>;
-
 /// What a look saw.
 #[derive(Debug)]
 pub enum Seen {
     /// Of Kafka.
     Kafka(Part<KafkaLook>),
     /// Of a Connect cluster.
-    Connect(Part<Connectors>),
+    Connect(Part<ConnectLook>),
     /// Of the processes.
     Stages(BTreeMap<StageId, ObservedStage>),
 }
@@ -50,7 +48,7 @@ pub struct Parts {
     kafka_since: Option<Instant>,
     /// Connectors that nobody of ours has claimed, and when the first look ended that saw them so.
     unclaimed: BTreeMap<ConnectorName, Instant>,
-    connects: BTreeMap<String, Timed<Part<Connectors>>>,
+    connects: BTreeMap<String, Timed<Part<ConnectLook>>>,
     stages: Option<Timed<BTreeMap<StageId, ObservedStage>>>,
     in_flight: BTreeSet<PartKey>,
     stale: BTreeSet<PartKey>,
@@ -156,6 +154,11 @@ impl Parts {
         places
     }
 
+    /// Connectors of this Pipeline in the Connect cluster at `url`.
+    pub fn connectors_at(&self, desired: &Desired, url: &str) -> BTreeSet<ConnectorName> {
+        self.places(desired).into_iter().filter(|(_, at)| at == url).map(|(name, _)| name).collect()
+    }
+
     fn connect_urls(&self, desired: &Desired) -> BTreeSet<String> {
         self.places(desired).into_values().chain(desired.connect_urls.iter().cloned()).collect()
     }
@@ -168,7 +171,7 @@ impl Parts {
         let see = |(name, url): (ConnectorName, String)| {
             let seen = match &self.connects.get(&url)?.value {
                 Err(unreachable) => Err(unreachable.clone()),
-                Ok(all) => Ok(all.get(&name).cloned().map(|mut connector| {
+                Ok(look) => Ok(look.get(&name).map(|mut connector| {
                     connector.restarts = restarts.of(&name);
                     connector
                 })),
@@ -249,6 +252,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::{Connector, State};
     use crate::fake_world::*;
     use crate::model::ownership::Ownership;
 
@@ -280,8 +284,15 @@ mod tests {
         let (name, wanted) = (connector_name("crm"), connector(&[], &[]));
         let url = wanted.url.clone();
         desired.connectors.insert(name.clone(), wanted);
-        let connects =
-            || Seen::Connect(Ok(BTreeMap::from([(connector_name("crm"), running(ConnectorState::Running))])));
+        let there = Connector {
+            config: BTreeMap::new(),
+            state: State::Running,
+            trace: None,
+            worker: String::new(),
+            tasks: vec![],
+        };
+        let all = BTreeMap::from([(name.as_str().to_owned(), there)]);
+        let connects = || Seen::Connect(Ok(ConnectLook::healthy(all.clone())));
         let seen = |parts: &mut Parts| {
             let observed = parts.observed(&desired, &RestartMemory::default(), 0).unwrap();
             observed.connectors.contains_key(&name)

@@ -44,6 +44,10 @@ fn the_chart_passes_helm_lint_and_wrong_values_are_refused_by_name() {
         ("runAsUser=0", "runAsUser"),
         // Whoever makes a Service `connect` in a namespace of his own would be told the password.
         ("scope=Cluster,connect[0].url=http://connect:8083,connect[0].credentialsSecret=c", "connect[0].url"),
+        (
+            "scope=Cluster,connect[0].url=http://connect:8083/v1.0,connect[0].credentialsSecret=c",
+            "connect[0].url",
+        ),
     ];
     for (value, name) in wrong {
         let refused = cluster

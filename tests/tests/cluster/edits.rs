@@ -135,6 +135,7 @@ fn what_somebody_else_changes_is_put_right() {
         cluster.kubectl(&["delete", "deployment", name]);
     });
     small.wait_until_ready();
+    holds_its_finalizer_again(&small);
 
     let url = format!("http://{}/connectors/{}", small.stack.address("connect:8083"), small.connector());
     delete(&url);
@@ -145,6 +146,19 @@ fn what_somebody_else_changes_is_put_right() {
     small.acequia.wait("everything is ready again", READY_DEADLINE, |status| status.ready);
     small.flows("after all of it");
     small.delete();
+}
+
+/// `kubectl replace` takes finalizers off without a word; `acequia release` does it on purpose.
+fn holds_its_finalizer_again(small: &Small) {
+    let finalizers =
+        || small.cluster.get("pipelines", &small.name).map(|object| object["metadata"]["finalizers"].clone());
+    let is_held = |finalizers: &Option<serde_json::Value>| {
+        finalizers.as_ref().is_some_and(|all| *all == serde_json::json!(["acequia.dev/external"]))
+    };
+    assert!(is_held(&finalizers()), "{:?}", finalizers());
+    let none = r#"{"metadata": {"finalizers": null}}"#;
+    small.cluster.kubectl(&["patch", "pipeline", &small.name, "--type=merge", "-p", none]);
+    until("the finalizer is back", SOON, finalizers, is_held);
 }
 
 fn delete(url: &str) {

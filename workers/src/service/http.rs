@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 
 use super::Progress;
 
-/// Binds the address, writes the bound one to `address_file`, and serves until the process ends.
-pub async fn serve(listen: SocketAddr, address_file: Option<&Path>, progress: Progress) -> io::Result<()> {
+/// Binds the first address that can be, writes the bound one to `address_file`, and serves until the process ends.
+pub async fn serve(listen: &[SocketAddr], address_file: Option<&Path>, progress: Progress) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     if let Some(path) = address_file {
         write_whole(path, &listener.local_addr()?.to_string())?;

@@ -10,47 +10,46 @@ use tokio::sync::watch;
 use super::{Keeper, Next, TICK};
 use crate::controller::events::Reason;
 use crate::controller::last_valid::LastValid;
-use crate::controller::object::{self, set_finalizer};
+use crate::controller::object::{self, Finalizer, set_finalizer};
 use crate::desired::{deletion_of, desired};
 use crate::kubernetes::Error;
 use crate::reconcile::Reconciler;
 
+/// An operator that comes when the deadline has all but passed tries at least so long.
+const LATE_TRY: Duration = Duration::from_secs(15);
 /// How long it is tried to take away what a Pipeline left that was let go.
 const CLEAR_UP_LASTS: Duration = Duration::from_hours(1);
 
 impl Keeper {
     /// Takes everything away that is to go, and lets the object go once it is, or after the deadline.
     pub(super) async fn let_go(&mut self, object: &DynamicObject) -> Result<Next, Error> {
-        if !object.finalizers().iter().any(|one| one == object::FINALIZER) {
+        if !object::has_finalizer(object) {
             return Ok(Next::Gone);
         }
-        let since = match self.deleting_since {
-            Some(since) => since,
+        let let_go_at = match self.let_go_at {
+            Some(at) => at,
             None => self.begin_deletion(object).await?,
         };
         let Some(reconciler) = &mut self.reconciler else {
             // What was carried out was kept before. Now nobody knows the servers that it was carried out on.
-            if LastValid::is_there(&self.office.client, &self.id()).await? {
+            if LastValid::is_there(&self.office.client, &self.id(), &object.uid().unwrap_or_default()).await?
+            {
                 let note = "let go at once; left behind: all that it has in Kafka, Connect and databases, since this \
                             operator may not reach its servers any more, or can't read its last valid generation";
                 self.office.metrics.left_behind();
                 self.tell(Reason::LeftBehind, note).await;
             }
-            set_finalizer(&self.office.client, object, false).await?;
+            set_finalizer(&self.office.client, object, Finalizer::Off).await?;
             return Ok(Next::Gone);
         };
         if !reconciler.is_settled() {
-            let deadline = Duration::from_secs(self.office.settings.deletion_deadline_seconds);
-            if since.elapsed() < deadline {
-                // What can't be written to an object that is going is written in vain.
-                if let Err(error) = self.turn().await {
-                    tracing::debug!(%error, "while a Pipeline goes");
-                }
+            if Instant::now() < let_go_at {
+                self.turn().await;
                 return Ok(Next::GoOn);
             }
-            self.leave_behind().await;
+            self.leave_behind(object).await;
         }
-        set_finalizer(&self.office.client, object, false).await?;
+        set_finalizer(&self.office.client, object, Finalizer::Off).await?;
         Ok(Next::Gone)
     }
 
@@ -77,19 +76,33 @@ impl Keeper {
                 let _ = reconciler.take_up(gone, object.metadata.generation.unwrap_or_default());
             }
         }
-        let since = Instant::now();
-        self.deleting_since = Some(since);
-        Ok(since)
+        let deadline = Duration::from_secs(self.office.settings.deletion_deadline_seconds);
+        let at = Instant::now() + time_left(deadline, deleted_for(object));
+        self.let_go_at = Some(at);
+        Ok(at)
     }
 
-    async fn leave_behind(&self) {
+    async fn leave_behind(&self, object: &DynamicObject) {
         let Some(report) = self.reconciler.as_ref().and_then(Reconciler::report) else { return };
         let left = crate::status::left_behind(report);
-        let seconds = self.office.settings.deletion_deadline_seconds;
+        let seconds = deleted_for(object).as_secs();
         let note = format!("let go after {seconds} s; left behind: {left}");
         self.office.metrics.left_behind();
         self.tell(Reason::LeftBehind, &note).await;
     }
+}
+
+/// How long ago it was deleted, by the API server's clock and this one.
+fn deleted_for(object: &DynamicObject) -> Duration {
+    let deleted = object.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let elapsed = deleted.map(|at| jiff::Timestamp::now().duration_since(at));
+    // Not at all, where the clocks differ.
+    elapsed.and_then(|elapsed| Duration::try_from(elapsed).ok()).unwrap_or_default()
+}
+
+/// How much longer a Pipeline is held that was deleted so long ago.
+fn time_left(deadline: Duration, deleted_for: Duration) -> Duration {
+    deadline.saturating_sub(deleted_for).max(deadline.min(LATE_TRY))
 }
 
 /// Goes on taking away what a Pipeline left that was let go: a server that was away may come back.
@@ -105,4 +118,19 @@ pub async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<
         }
     }
     reconciler.stop().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_runs_from_the_deletion_and_the_next_operator_has_a_try_of_its_own() {
+        let left = |deadline, deleted_for| {
+            let [deadline, deleted_for] = [deadline, deleted_for].map(Duration::from_secs);
+            time_left(deadline, deleted_for).as_secs()
+        };
+        assert_eq!([left(45, 0), left(45, 20), left(45, 40), left(45, 4000)], [45, 25, 15, 15]);
+        assert_eq!([left(5, 0), left(5, 60)], [5, 5]);
+    }
 }

@@ -1,30 +1,29 @@
 //! The task that keeps one Pipeline.
 
 mod deletion;
+mod retry;
+mod taking_in;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acequia_crds::lint::Place;
-use acequia_crds::names::PipelineId;
 use acequia_crds::pipeline::Pipeline;
 use acequia_crds::pipeline::status::PipelineStatus;
-use acequia_crds::problem::Problem;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject};
-use kube::{Client, Resource as _, ResourceExt as _};
+use kube::{Client, Resource as _};
 use tokio::sync::{broadcast, watch};
 
 pub use self::deletion::clear_up;
+use self::retry::Retry;
 use super::events::{self, Reason};
 use super::last_valid::LastValid;
 use super::metrics::Metrics;
-use super::object::{self, config_maps, set_finalizer};
+use super::object;
 use super::settings::OperatorSettings;
 use super::status::Writer;
 use crate::access::Access;
-use crate::debezium::SecretReferences;
-use crate::desired::{Addresses, ConfigMaps, Settings, desired};
+use crate::desired::ConfigMaps;
 use crate::kubernetes::children::{Children, PipelineKey};
 use crate::kubernetes::objects::Shape;
 use crate::kubernetes::{Deployments, Error};
@@ -36,8 +35,8 @@ use crate::stages::Stages;
 const TICK: Duration = Duration::from_secs(1);
 /// How often the ConfigMaps that a Pipeline refers to are read again.
 const CONFIG_MAPS_PAUSE: Duration = Duration::from_secs(30);
-/// Waits after the API server refused something: from, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// The same while one of them isn't there: it may have been applied after the Pipeline.
+const MISSING_PAUSE: Duration = Duration::from_secs(3);
 
 /// What all tasks share.
 pub struct Office {
@@ -81,37 +80,21 @@ pub struct Keeper {
     /// Generation and ConfigMaps that were read last.
     read: Option<(i64, ConfigMaps)>,
     read_at: Instant,
+    config_maps_pause: Duration,
     kept: Option<LastValid>,
-    deleting_since: Option<Instant>,
+    /// What is said while no generation could be carried out yet.
+    never_valid: Option<PipelineStatus>,
+    /// While it is being deleted: when it is let go, whatever is left.
+    let_go_at: Option<Instant>,
+    /// The version of the object that the finalizer was put on again for.
+    held_again: Option<String>,
     /// Reading the object, and keeping what was read.
     taking_in: Retry,
+    /// The status.
+    writing: Retry,
     /// All else.
     stepping: Retry,
     told: events::Told,
-}
-
-/// What is tried again after the API server refused.
-struct Retry {
-    failures: u32,
-    at: Instant,
-}
-
-impl Retry {
-    fn now() -> Self {
-        Self { failures: 0, at: Instant::now() }
-    }
-
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.at
-    }
-
-    /// Twice as long after each failure.
-    fn later(&mut self, of: &PipelineKey, error: &Error) {
-        let wait = RETRY.0.saturating_mul(1 << self.failures.min(10)).min(RETRY.1);
-        self.failures = self.failures.saturating_add(1);
-        self.at = Instant::now() + wait;
-        tracing::warn!(namespace = of.namespace, pipeline = of.name, %error, "tried again in {} s", wait.as_secs());
-    }
 }
 
 /// Whether there is anything more to keep.
@@ -140,9 +123,13 @@ impl Keeper {
             writer: Writer::of(status),
             read: None,
             read_at: Instant::now(),
+            config_maps_pause: CONFIG_MAPS_PAUSE,
             kept: None,
-            deleting_since: None,
+            never_valid: None,
+            let_go_at: None,
+            held_again: None,
             taking_in: Retry::now(),
+            writing: Retry::now(),
             stepping: Retry::now(),
             told: events::Told::default(),
         }
@@ -173,7 +160,7 @@ impl Keeper {
                     if newer.is_err() {
                         break;
                     }
-                    (self.taking_in, self.stepping) = (Retry::now(), Retry::now());
+                    (self.taking_in, self.writing, self.stepping) = (Retry::now(), Retry::now(), Retry::now());
                 }
                 stages = children_changed(&mut changes, &self.key) => {
                     if let (true, Some(reconciler)) = (stages, &mut self.reconciler) {
@@ -184,7 +171,7 @@ impl Keeper {
             }
         }
         let Some(reconciler) = self.reconciler else { return };
-        if self.deleting_since.is_some() && !reconciler.is_settled() {
+        if self.let_go_at.is_some() && !reconciler.is_settled() {
             clear_up(reconciler, self.office.stopping.clone()).await;
         } else {
             reconciler.stop().await;
@@ -204,132 +191,17 @@ impl Keeper {
                 Err(error) => self.taking_in.later(&self.key, &error),
             }
         }
-        self.turn().await?;
+        self.turn().await;
         Ok(Next::GoOn)
     }
 
-    /// Reads the object, if it or its ConfigMaps may have changed.
-    async fn take_in(&mut self, object: &DynamicObject) -> Result<(), Error> {
-        let generation = object.metadata.generation.unwrap_or_default();
-        let same = self.read.as_ref().is_some_and(|(read, _)| *read == generation);
-        if same && self.read_at.elapsed() < CONFIG_MAPS_PAUSE {
-            return Ok(());
-        }
-        let pipeline = object::read(object);
-        let maps = match &pipeline {
-            Ok(pipeline) => config_maps(&self.office.client, &self.key.namespace, &pipeline.spec).await?,
-            Err(_) => ConfigMaps::new(),
-        };
-        self.read_at = Instant::now();
-        if same && self.read.as_ref().is_some_and(|(_, read)| *read == maps) {
-            return Ok(());
-        }
-        let wanted = pipeline.map_err(|problem| vec![problem]).and_then(|pipeline| {
-            desired(&pipeline, &maps, &self.settings()).map(|desired| (pipeline, desired))
-        });
-        match wanted {
-            Ok((pipeline, wanted)) => {
-                set_finalizer(&self.office.client, object, true).await?;
-                match self.take_up(object, wanted, generation) {
-                    Ok(()) => self.keep(object, &pipeline, &maps, generation).await?,
-                    Err(message) => self.reject(object, message, generation).await?,
-                }
+    async fn turn(&mut self) {
+        let Some(reconciler) = &mut self.reconciler else {
+            if let Some(status) = self.never_valid.clone() {
+                self.write_status(status).await;
             }
-            Err(problems) => self.reject(object, sentence(&problems), generation).await?,
-        }
-        self.read = Some((generation, maps));
-        Ok(())
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            cluster: self.office.settings.cluster.clone(),
-            namespace: self.key.namespace.clone(),
-            secrets: SecretReferences::in_namespace(&self.key.namespace),
-            place: Place::Cluster,
-            addresses: Addresses::default(),
-        }
-    }
-
-    fn id(&self) -> PipelineId {
-        PipelineId {
-            cluster: self.office.settings.cluster.clone(),
-            namespace: self.key.namespace.clone(),
-            name: self.key.name.clone(),
-        }
-    }
-
-    fn take_up(&mut self, object: &DynamicObject, wanted: Desired, generation: i64) -> Result<(), String> {
-        if let Some(reconciler) = &mut self.reconciler {
-            return reconciler.take_up(wanted, generation).map(drop);
-        }
-        let mut reconciler = self.office.reconciler(wanted, generation, object.uid().unwrap_or_default())?;
-        reconciler.said_before(self.writer.written().cloned());
-        self.reconciler = Some(reconciler);
-        Ok(())
-    }
-
-    /// Remembers a generation that could be carried out.
-    async fn keep(
-        &mut self,
-        object: &DynamicObject,
-        pipeline: &Pipeline,
-        maps: &ConfigMaps,
-        generation: i64,
-    ) -> Result<(), Error> {
-        let now = LastValid { generation, spec: pipeline.spec.clone(), config_maps: maps.clone() };
-        if self.kept.as_ref() == Some(&now) {
-            return Ok(());
-        }
-        let client = &self.office.client;
-        let id = self.id();
-        if LastValid::read(client, &id).await?.as_ref() != Some(&now) {
-            now.write(client, &id, &object.uid().unwrap_or_default()).await?;
-        }
-        self.kept = Some(now);
-        Ok(())
-    }
-
-    /// The object says what can't be: the last valid generation goes on.
-    async fn reject(
-        &mut self,
-        object: &DynamicObject,
-        message: String,
-        generation: i64,
-    ) -> Result<(), Error> {
-        if self.reconciler.is_none() {
-            self.revive(object).await?;
-        }
-        let is_new = match &mut self.reconciler {
-            Some(reconciler) => reconciler.reject(message.clone(), generation),
-            None => true,
+            return;
         };
-        if self.reconciler.is_none() {
-            let before = self.writer.written();
-            let status = crate::status::never_valid(&message, generation, before, &now());
-            self.write_status(status).await?;
-        }
-        if is_new {
-            self.tell(Reason::InvalidSpec, &message).await;
-        }
-        Ok(())
-    }
-
-    /// Takes up what another operator kept of the last valid generation, if there is anything.
-    async fn revive(&mut self, object: &DynamicObject) -> Result<(), Error> {
-        let Some(kept) = LastValid::read(&self.office.client, &self.id()).await? else { return Ok(()) };
-        let mut pipeline = Pipeline::new(&self.key.name, kept.spec.clone());
-        pipeline.metadata = object.metadata.clone();
-        if let Ok(wanted) = desired(&pipeline, &kept.config_maps, &self.settings())
-            && self.take_up(object, wanted, kept.generation).is_ok()
-        {
-            self.kept = Some(kept);
-        }
-        Ok(())
-    }
-
-    async fn turn(&mut self) -> Result<(), Error> {
-        let Some(reconciler) = &mut self.reconciler else { return Ok(()) };
         let began = Instant::now();
         let Turn { started, notes, news } = reconciler.turn();
         self.office.metrics.turn(began.elapsed().as_secs_f64(), &started);
@@ -342,7 +214,7 @@ impl Keeper {
         for note in notes {
             self.tell(Reason::StageChanged, &note.to_string()).await;
         }
-        let Some(report) = report else { return Ok(()) };
+        let Some(report) = report else { return };
         if let Some(before) = news {
             self.office.metrics.report(&self.key, &report);
             let told = before.map(|before| before.refused).unwrap_or_default();
@@ -350,13 +222,17 @@ impl Keeper {
                 self.tell(Reason::Refused, &refusal.to_string()).await;
             }
         }
-        self.write_status(report.status).await
+        self.write_status(report.status).await;
     }
 
-    async fn write_status(&mut self, status: PipelineStatus) -> Result<(), Error> {
-        match self.writer.news(&status, Instant::now()) {
-            Some(status) => self.writer.write(&self.office.client, &self.key, status).await,
-            None => Ok(()),
+    /// A status that can't be written keeps nothing from being healed.
+    async fn write_status(&mut self, status: PipelineStatus) {
+        let Some(status) = self.writer.news(&status, Instant::now()).filter(|_| self.writing.is_due()) else {
+            return;
+        };
+        match self.writer.write(&self.office.client, &self.key, status).await {
+            Ok(()) => self.writing = Retry::now(),
+            Err(error) => self.writing.later(&self.key, &error),
         }
     }
 
@@ -380,11 +256,6 @@ async fn children_changed(changes: &mut broadcast::Receiver<PipelineKey>, key: &
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
-}
-
-fn sentence(problems: &[Problem]) -> String {
-    let sentences: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    sentences.join(" | ")
 }
 
 fn now() -> String {

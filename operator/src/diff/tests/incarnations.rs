@@ -151,7 +151,9 @@ fn groups_go_before_the_topic_that_remembers_them() {
     }
     assert!(!deletes(&plan, &old.partials_topic), "{plan:?}");
     // One of them has a member, or can't be seen.
-    for seen in [Ok(GroupLag { records: 0, members: 1 }), Err(unreachable("Kafka at kafka:9092"))] {
+    for seen in
+        [Ok(GroupLag { records: 0, members: 1, is_shared: false }), Err(unreachable("Kafka at kafka:9092"))]
+    {
         world.lag.insert(old.merge_group.clone(), seen);
         let plan = diff(&new, &world);
         assert!(!deletes(&plan, &old.merge_group) && !deletes(&plan, &old.partials_topic), "{plan:?}");

@@ -1,6 +1,7 @@
 use crate::diff::diff;
 use crate::fake_world::*;
 use crate::model::desired::{DeletionPolicy, Desired, DesiredTopic, Hold};
+use crate::model::observed::GroupLag;
 use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState};
 use crate::model::plan::{Change, Refusal};
 
@@ -189,9 +190,22 @@ fn groups_go_only_with_the_pipeline_and_only_if_they_are_there() {
     let mut desired = empty_desired();
     desired.retired_groups.insert("acequia.default.shop.sink-dwh".into());
     assert!(diff(&desired, &world).is_empty());
-    world.lag.insert("acequia.default.shop.sink-dwh".into(), Ok(crate::model::observed::GroupLag::default()));
+    world.lag.insert("acequia.default.shop.sink-dwh".into(), Ok(GroupLag::default()));
     assert!(converge(&desired, &mut world).is_empty());
     assert!(world.lag.is_empty());
+}
+
+#[test]
+fn a_group_that_the_manifest_names_goes_unless_somebody_else_uses_it_too() {
+    let (mut world, mut desired) = (empty_world(), empty_desired());
+    for (name, is_shared) in [("ours", false), ("shared", true)] {
+        desired.retired_groups.insert(name.into());
+        world.lag.insert(name.into(), Ok(GroupLag { records: 0, members: 0, is_shared }));
+    }
+    assert!(converge(&desired, &mut world).is_empty());
+    assert_eq!(world.lag.keys().collect::<Vec<_>>(), ["shared"]);
+    world.lag.insert("ours".into(), Err(unreachable("Kafka at kafka:9092")));
+    assert!(diff(&desired, &world).changes.is_empty(), "nobody knows whose it is");
 }
 
 #[test]
