@@ -61,7 +61,10 @@ pub struct Cluster {
     secrets: PathBuf,
     client: Mutex<Option<Arc<Client>>>,
     claims: SingleFlight<Part<Arc<Ownership>>>,
+    /// It was made, or found well, by this program.
     has_ownership_topic: AtomicBool,
+    /// The last look saw it.
+    saw_ownership_topic: AtomicBool,
 }
 
 struct Client {
@@ -80,6 +83,7 @@ impl Cluster {
             client: Mutex::new(None),
             claims: SingleFlight::default(),
             has_ownership_topic: AtomicBool::new(false),
+            saw_ownership_topic: AtomicBool::new(false),
         }
     }
 
@@ -112,11 +116,20 @@ impl Cluster {
         };
         let question = async || {
             let claims = self.with_client(read).await.map_err(|error| self.unreachable(&error))?;
-            if claims.is_none() {
-                // Kafka may have been made anew.
+            let Some(claims) = claims else {
+                // Kafka may have been made anew. Or a broker hasn't heard of the topic yet, and to believe it would be to
+                // think that nothing is ours.
                 self.has_ownership_topic.store(false, Ordering::Relaxed);
-            }
-            Ok(claims.unwrap_or_default())
+                return if self.saw_ownership_topic.swap(false, Ordering::Relaxed) {
+                    Err(self.unreachable(&format!(
+                        "topic {OWNERSHIP_TOPIC} isn't there any more; it is looked for again"
+                    )))
+                } else {
+                    Ok(Arc::default())
+                };
+            };
+            self.saw_ownership_topic.store(true, Ordering::Relaxed);
+            Ok(claims)
         };
         self.claims.ask(question).await
     }
@@ -130,7 +143,8 @@ impl Cluster {
             let client = this.client()?;
             let result = work(&client);
             if result.as_ref().is_err_and(needs_another_client) {
-                this.lock_client().take();
+                // Not one that was made meanwhile.
+                this.lock_client().take_if(|now| Arc::ptr_eq(now, &client));
             }
             result
         };
@@ -221,10 +235,14 @@ fn must_be_compacted(admin: &Admin) -> Result<(), Error> {
     }
 }
 
-/// Secrets are read again for it: a password that was corrected heals by itself.
+/// Secrets are read again for it: a password that was corrected heals by itself. One that got no answer may wait for
+/// ever: after all brokers were killed at once, an admin client of librdkafka 2.12.1 was seen to get none about groups for
+/// minutes, while a new one got them at once.
 fn needs_another_client(error: &Error) -> bool {
     match error {
-        Error::Kafka(KafkaError::Denied { .. } | KafkaError::Fatal { .. }) => true,
+        Error::Kafka(KafkaError::Denied { .. } | KafkaError::Fatal { .. } | KafkaError::Timeout { .. }) => {
+            true
+        }
         Error::Kafka(error) => error.is_stale_coordinator(),
         _ => false,
     }

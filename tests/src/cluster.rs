@@ -38,13 +38,14 @@ impl std::fmt::Debug for Cluster {
 }
 
 /// Group, version, kind and plural of what tests look at.
-const KINDS: [(&str, &str, &str, &str); 7] = [
+const KINDS: [(&str, &str, &str, &str); 8] = [
     ("acequia.dev", "v1alpha1", "Pipeline", "pipelines"),
     ("apps", "v1", "Deployment", "deployments"),
     ("batch", "v1", "Job", "jobs"),
     ("", "v1", "Pod", "pods"),
     ("", "v1", "ConfigMap", "configmaps"),
     ("apps", "v1", "StatefulSet", "statefulsets"),
+    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
     ("events.k8s.io", "v1", "Event", "events"),
 ];
 

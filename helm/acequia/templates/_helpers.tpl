@@ -96,6 +96,11 @@ capabilities: {drop: [ALL]}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, create, delete]
+{{- if .Values.networkPolicies }}
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

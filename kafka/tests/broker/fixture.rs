@@ -1,7 +1,7 @@
 //! The broker that the environment names, and topics on it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use acequia_kafka::Connection;
 use acequia_kafka::admin::{Admin, NewTopic};
@@ -43,6 +43,12 @@ impl Broker {
         let topic = NewTopic { name: name.to_owned(), partitions, replication_factor: -1, config };
         let created = self.admin.create_topics(&[topic], false, DEADLINE).unwrap();
         assert_eq!(created.get(name), Some(&Ok(())));
+        // Each broker hears of it in its own time.
+        let started = Instant::now();
+        let names = [name.to_owned()];
+        while self.admin.describe_topics(&names, DEADLINE).unwrap().is_empty() {
+            assert!(started.elapsed() < DEADLINE, "{name} doesn't come");
+        }
     }
 
     pub fn delete(&self, names: &[&str]) {

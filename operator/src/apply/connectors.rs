@@ -7,7 +7,7 @@ use acequia_crds::pipeline::workers::Workers;
 use acequia_crds::stage::{SlotRelease, StageConfig, Work};
 
 use super::{Error, Tools};
-use crate::connect::{self, Client, State};
+use crate::connect::{self, Client};
 use crate::desired::store_secrets;
 use crate::model::desired::{DeletionPolicy, Job, Role};
 use crate::model::ownership::{Claim, ClaimKey, ClaimState, Claimed, ConnectorClaim};
@@ -95,7 +95,7 @@ async fn wait_until_stopped(client: &Client, name: &ConnectorName) -> Result<(),
     let started = tokio::time::Instant::now();
     while started.elapsed() < STOP_DEADLINE {
         match client.get(name.as_str()).await? {
-            Some(connector) if connector.state != State::Stopped || !connector.tasks.is_empty() => {}
+            Some(connector) if !connector.is_at_rest() => {}
             _ => return Ok(()),
         }
         tokio::time::sleep(STOP_POLL).await;

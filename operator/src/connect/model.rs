@@ -79,6 +79,12 @@ impl Connector {
             && self.tasks.iter().all(|task| task.state == State::Running)
     }
 
+    /// It was stopped and has no task any more. One that failed to start (its Secret may be gone) stays failed, though it
+    /// takes the call.
+    pub const fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Stopped | State::Failed) && self.tasks.is_empty()
+    }
+
     /// The first failure: of the connector, or of a task. The text is empty when Connect gives no trace.
     pub fn failure(&self) -> Option<&str> {
         if self.state == State::Failed {

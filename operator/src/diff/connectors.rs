@@ -203,7 +203,7 @@ impl One<'_> {
             Some(Ok(None)) => false,
             Some(Ok(Some(existing))) => {
                 let stops = self.connector.target == ConnectorTarget::Stopped;
-                !self.changed(existing).is_empty() || stops && existing.state != ConnectorState::Stopped
+                !self.changed(existing).is_empty() || stops && !existing.is_at_rest()
             }
         }
     }
@@ -213,7 +213,7 @@ impl One<'_> {
         let (name, url) = (self.name.clone(), self.connector.url.clone());
         let idle = matches!(existing.state, ConnectorState::Stopped | ConnectorState::Paused);
         match self.connector.target {
-            ConnectorTarget::Stopped if existing.state != ConnectorState::Stopped => {
+            ConnectorTarget::Stopped if !existing.is_at_rest() => {
                 plan.changes.push(Change::StopConnector { name, url });
             }
             ConnectorTarget::Running if idle => plan.changes.push(Change::ResumeConnector { name, url }),

@@ -3,7 +3,7 @@
 use acequia_crds::names::StageId;
 
 use crate::model::desired::{Desired, DesiredStage, RunPolicy};
-use crate::model::observed::{ConnectorState, Observed, ObservedReplica, ReplicaState};
+use crate::model::observed::{Observed, ObservedReplica, ReplicaState};
 use crate::model::plan::{Change, Plan};
 
 /// How a stop that waits begins.
@@ -101,9 +101,7 @@ fn drained(stage: &DesiredStage, desired: &Desired, observed: &Observed) -> Opti
     let mut writers = desired.stages.iter().filter(|(_, writer)| writer.run == RunPolicy::Never);
     let writers_stopped = Some(writers.all(|(id, _)| !has_processes(id, observed)));
     let connectors = desired.connectors.keys().map(|name| match observed.connectors.get(name) {
-        Some(Ok(Some(connector))) => {
-            Some(connector.state == ConnectorState::Stopped && connector.tasks.is_empty())
-        }
+        Some(Ok(Some(connector))) => Some(connector.is_at_rest()),
         Some(Ok(None)) => Some(true),
         Some(Err(_)) | None => None,
     });

@@ -1,10 +1,11 @@
-//! What there is in the cluster that Pipelines own: three watches, shared by all of them, so that a look costs no call.
+//! What there is in the cluster that Pipelines own: a watch for each kind, shared by all of them, so that a look costs no call.
 
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -26,9 +27,11 @@ pub struct PipelineKey {
     pub name: String,
 }
 
-/// Deployments, pods and ConfigMaps of all Pipelines, as last seen.
+/// Deployments, pods, ConfigMaps and NetworkPolicies of all Pipelines, as last seen.
 pub struct Children {
     deployments: Store<Deployment>,
+    /// None: they are not to be made.
+    network_policies: Option<Store<NetworkPolicy>>,
     pods: Store<Pod>,
     config_maps: Store<PartialObjectMeta<ConfigMap>>,
     changes: broadcast::Sender<PipelineKey>,
@@ -36,8 +39,8 @@ pub struct Children {
 }
 
 impl Children {
-    /// Watches one namespace, or all.
-    pub fn watch(client: &Client, namespace: Option<&str>) -> Arc<Self> {
+    /// Watches one namespace, or all; NetworkPolicies only where they are to be made.
+    pub fn watch(client: &Client, namespace: Option<&str>, with_network_policies: bool) -> Arc<Self> {
         let (changes, _) = broadcast::channel(CHANGES);
         let mut watches = JoinSet::new();
         let config = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
@@ -47,17 +50,30 @@ impl Children {
         let (pods, writer) = reflector::store();
         let stream = watcher(api(client, namespace), config.clone()).default_backoff();
         watches.spawn(follow(stream.modify(forget_bulk).reflect(writer), changes.clone()));
+        let network_policies = with_network_policies.then(|| {
+            let (policies, writer) = reflector::store();
+            let stream = watcher(api(client, namespace), config.clone()).default_backoff();
+            watches.spawn(follow(stream.reflect(writer), changes.clone()));
+            policies
+        });
         let (config_maps, writer) = reflector::store();
         let stream =
             watcher(api::<PartialObjectMeta<ConfigMap>>(client, namespace), config).default_backoff();
         watches.spawn(follow(stream.reflect(writer), changes.clone()));
-        Arc::new(Self { deployments, pods, config_maps, changes, _watches: watches })
+        Arc::new(Self { deployments, network_policies, pods, config_maps, changes, _watches: watches })
     }
 
     /// Waits until everything was seen once.
     pub async fn ready(&self) {
+        let policies = async {
+            match &self.network_policies {
+                Some(policies) => policies.wait_until_ready().await,
+                None => Ok(()),
+            }
+        };
         // A store whose writer is gone never gets ready; its watch has ended with the program.
         let _ = tokio::join!(
+            policies,
             self.deployments.wait_until_ready(),
             self.pods.wait_until_ready(),
             self.config_maps.wait_until_ready()
@@ -72,6 +88,11 @@ impl Children {
     /// The Deployments of a Pipeline.
     pub fn deployments(&self, of: &PipelineKey) -> Vec<Arc<Deployment>> {
         of_pipeline(&self.deployments, of)
+    }
+
+    /// The NetworkPolicies of a Pipeline.
+    pub fn network_policies(&self, of: &PipelineKey) -> Vec<Arc<NetworkPolicy>> {
+        self.network_policies.as_ref().map(|policies| of_pipeline(policies, of)).unwrap_or_default()
     }
 
     /// The pods of a Pipeline.
@@ -107,7 +128,11 @@ where
     K: Resource + Clone + 'static,
     K::DynamicType: std::hash::Hash + Eq + Clone + Default,
 {
-    store.state_filter(|object| key_of(object).as_ref() == Some(of))
+    store.state_filter(|object| {
+        let meta = object.meta();
+        let pipeline = meta.labels.as_ref().and_then(|labels| labels.get(PIPELINE_LABEL));
+        pipeline == Some(&of.name) && meta.namespace.as_ref() == Some(&of.namespace)
+    })
 }
 
 /// Fields that are never looked at and are most of a pod.

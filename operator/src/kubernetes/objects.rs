@@ -14,6 +14,9 @@ use k8s_openapi::api::core::v1::{
     LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
     ResourceRequirements, SeccompProfile, SecurityContext, Toleration,
 };
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -60,6 +63,9 @@ pub struct PodSettings {
     /// Limits of a worker that a Pipeline says nothing of.
     #[serde(default)]
     pub limits: Resources,
+    /// Each stage gets a NetworkPolicy: connections to its workers' one port, and to no other.
+    #[serde(default)]
+    pub network_policies: bool,
     /// User and group of every worker, by number. Default: the cluster chooses, or else the image.
     #[serde(default)]
     pub run_as_user: Option<i64>,
@@ -92,6 +98,32 @@ impl Shape {
             data: Some([(CONFIG_KEY.to_owned(), stage.text.clone())].into()),
             ..ConfigMap::default()
         }
+    }
+
+    /// Who may connect to the processes of a stage, where that is to be said: anybody, but only to their one port. None of
+    /// it is secret, and who reads metrics isn't known here. Where they connect to isn't restricted: brokers and
+    /// databases have addresses that no manifest says.
+    pub fn network_policy(&self, id: &StageId) -> Option<NetworkPolicy> {
+        self.settings.network_policies.then(|| {
+            let labels = self.labels(id.as_str());
+            let port = NetworkPolicyPort {
+                port: Some(IntOrString::Int(WORKER_PORT.into())),
+                protocol: Some("TCP".to_owned()),
+                end_port: None,
+            };
+            NetworkPolicy {
+                metadata: self.metadata(self.pipeline.deployment(id), labels.clone()),
+                spec: Some(NetworkPolicySpec {
+                    pod_selector: Some(LabelSelector {
+                        match_labels: Some(selector(&labels)),
+                        ..LabelSelector::default()
+                    }),
+                    policy_types: Some(vec!["Ingress".to_owned()]),
+                    ingress: Some(vec![NetworkPolicyIngressRule { ports: Some(vec![port]), from: None }]),
+                    egress: None,
+                }),
+            }
+        })
     }
 
     /// The name of that ConfigMap.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use acequia_crds::names::{PipelineId, StageKind};
 use acequia_crds::pipeline::workers::{Toleration, TolerationOperator, Workers};
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{PodSpec, Probe};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::objects::{PodSettings, Shape};
 use crate::fake_world::stage;
@@ -32,6 +33,16 @@ fn workers() -> Workers {
     }
 }
 
+fn job() -> Job {
+    Job {
+        name: "release".into(),
+        role: Role::SlotRelease,
+        text: String::new(),
+        secrets: BTreeSet::new(),
+        workers: workers(),
+    }
+}
+
 fn placed(pod: &PodSpec) -> (&str, Option<&str>, Option<&str>) {
     let disk = pod.node_selector.as_ref().and_then(|labels| labels.get("disk"));
     let tolerated = pod.tolerations.as_ref().and_then(|all| all.first()?.key.as_deref());
@@ -41,19 +52,42 @@ fn placed(pod: &PodSpec) -> (&str, Option<&str>, Option<&str>) {
 #[test]
 fn a_job_runs_where_the_stages_of_its_pipeline_run_and_with_their_image() {
     let expected = ("own:2", Some("fast"), Some("dedicated"));
-    let job = Job {
-        name: "release".into(),
-        role: Role::SlotRelease,
-        text: String::new(),
-        secrets: BTreeSet::new(),
-        workers: workers(),
-    };
-    let (_, job) = shape().job("release", &job, 60);
+    let (_, job) = shape().job("release", &job(), 60);
     assert_eq!(placed(&job.spec.unwrap().template.spec.unwrap()), expected);
     let (id, mut stage) = stage(StageKind::Sink, "warehouse");
     stage.workers = workers();
     let deployment = shape().deployment(&id, &stage);
     assert_eq!(placed(&deployment.spec.unwrap().template.spec.unwrap()), expected);
+}
+
+#[test]
+fn what_a_stage_says_of_resources_is_request_and_limit_and_only_what_lasts_is_probed() {
+    let (id, mut stage) = stage(StageKind::Sink, "warehouse");
+    stage.workers.resources = serde_json::from_str(r#"{"memory": "1Gi", "cpu": 1}"#).unwrap();
+    let spec = shape().deployment(&id, &stage).spec.unwrap();
+    assert_eq!(spec.strategy.unwrap().type_.as_deref(), Some("Recreate"));
+    let container = &spec.template.spec.unwrap().containers[0];
+    let resources = container.resources.clone().unwrap();
+    assert_eq!(resources.requests, resources.limits);
+    assert_eq!(resources.limits.unwrap()["memory"].0, "1Gi");
+    let path = |probe: &Option<Probe>| probe.as_ref()?.http_get.as_ref()?.path.clone();
+    assert_eq!(path(&container.liveness_probe).as_deref(), Some("/healthz"));
+    assert_eq!(path(&container.readiness_probe).as_deref(), Some("/readyz"));
+    let (_, job) = shape().job("release", &job(), 60);
+    assert!(job.spec.unwrap().template.spec.unwrap().containers[0].liveness_probe.is_none());
+}
+
+#[test]
+fn a_stage_has_a_network_policy_where_the_administrator_wants_one() {
+    let (id, stage) = stage(StageKind::Sink, "warehouse");
+    assert!(shape().network_policy(&id).is_none());
+    let mut shape = shape();
+    shape.settings.network_policies = true;
+    let spec = shape.network_policy(&id).unwrap().spec.unwrap();
+    assert_eq!(spec.pod_selector.unwrap(), shape.deployment(&id, &stage).spec.unwrap().selector);
+    let rules = spec.ingress.unwrap();
+    assert_eq!(rules[0].ports.as_ref().unwrap()[0].port, Some(IntOrString::Int(8080)));
+    assert_eq!(spec.policy_types.unwrap(), ["Ingress"]);
 }
 
 #[test]

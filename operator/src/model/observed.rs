@@ -67,6 +67,14 @@ pub struct ObservedConnector {
     pub restarts: Restarts,
 }
 
+impl ObservedConnector {
+    /// It has no task and gets none by itself. One that failed to start (its Secret may be gone) is never called stopped
+    /// by Connect, though it takes the call.
+    pub const fn is_at_rest(&self) -> bool {
+        matches!(self.state, ConnectorState::Stopped | ConnectorState::Failed) && self.tasks.is_empty()
+    }
+}
+
 /// A task of a connector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ObservedTask {

@@ -7,7 +7,7 @@ use acequia_crds::names::{ConnectorName, StageId};
 
 use super::restarts::RestartMemory;
 use crate::model::desired::{Desired, RunPolicy};
-use crate::model::observed::{ConnectorState, Observed, ObservedConnector, ObservedStage, Part, Unreachable};
+use crate::model::observed::{Observed, ObservedConnector, ObservedStage, Part, Unreachable};
 use crate::model::ownership::{ClaimKind, Claimed};
 use crate::observe::connect::ConnectLook;
 use crate::observe::kafka::KafkaLook;
@@ -224,9 +224,7 @@ impl Parts {
             .map(|(id, _)| observed.stages.get(id))
             .all(|stage| stage.is_none_or(|stage| stage.replicas.is_empty()))
             && observed.connectors.values().all(|connector| match connector {
-                Ok(Some(connector)) => {
-                    connector.state == ConnectorState::Stopped && connector.tasks.is_empty()
-                }
+                Ok(Some(connector)) => connector.is_at_rest(),
                 Ok(None) => true,
                 Err(_) => false,
             });

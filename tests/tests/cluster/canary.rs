@@ -25,6 +25,9 @@ fn everything(small: &Small) -> Vec<(String, String)> {
         // One that is being replaced has no log yet.
         let log = cluster.try_kubectl(&["logs", pod, "--all-containers"]).unwrap_or_default();
         texts.push((format!("log of {pod}"), log));
+        // Only of those whose container ended and was started again.
+        let log = cluster.try_kubectl(&["logs", pod, "--all-containers", "--previous"]).unwrap_or_default();
+        texts.push((format!("log of {pod} before"), log));
     }
     let metrics = format!(
         "/api/v1/namespaces/{}/services/acequia:8080/proxy/metrics",
@@ -96,8 +99,8 @@ fn no_password_is_in_anything_that_the_cluster_the_servers_and_the_logs_show() {
     assert!(seen.len() > 15 && bytes > 100_000, "too little was looked at");
     let itself = small.cluster.kubectl(&["get", "secret", &name, "-o", "json"]);
     assert!(holds_it(&itself), "where it is it would have been seen");
-    small.cluster.kubectl(&["delete", "secret", &name]);
-    let stack = small.stack.clone();
+    let (stack, cluster) = (small.stack.clone(), Cluster::brought_up());
     small.delete();
+    cluster.kubectl(&["delete", "secret", &name]);
     Database::open_as_superuser(&stack).run(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }

@@ -1,6 +1,6 @@
 //! The chart: what it renders, what it refuses, and what its account may do.
 
-use acequia_tests::cluster::{Cluster, NAMESPACE};
+use acequia_tests::cluster::{Cluster, NAMESPACE, RELEASE};
 use acequia_tests::stack::root;
 use serde_json::Value;
 
@@ -58,6 +58,23 @@ fn the_chart_passes_helm_lint_and_wrong_values_are_refused_by_name() {
 }
 
 #[test]
+fn an_upgrade_that_would_rename_the_cluster_is_refused_and_the_notes_can_be_run_as_they_are() {
+    let cluster = Cluster::brought_up();
+    let rename = ["upgrade", RELEASE, &chart(), "--reuse-values", "--dry-run=server", "--set"];
+    let with = |value: &str| cluster.helm(&[&rename[..], &[value]].concat());
+    let refused = with("clusterName=another").expect_err("another name");
+    assert!(refused.contains("clusterName: `another` was `"), "{refused}");
+    with("logLevel=debug").expect("the same name");
+    let notes = cluster.helm(&["get", "notes", RELEASE]).expect("the notes");
+    assert!(
+        !notes.contains('<') && notes.contains(&format!("helm test {RELEASE} --namespace {NAMESPACE}")),
+        "{notes}"
+    );
+    let enforced = "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}";
+    assert_eq!(cluster.kubectl(&["get", "namespace", NAMESPACE, "-o", enforced]), "restricted");
+}
+
+#[test]
 fn who_its_pods_run_as_can_be_left_to_the_cluster() {
     let cluster = Cluster::brought_up();
     let user = |settings: &[&str]| {
@@ -107,6 +124,10 @@ fn credentials_of_servers_are_mounted_files_and_every_pod_is_restricted() {
         ],
     );
     let deployment = of_kind(&documents, "Deployment")[0];
+    assert_eq!(
+        (&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]),
+        (&1.into(), &"Recreate".into())
+    );
     let pod = &deployment["spec"]["template"]["spec"];
     let mounts = pod["containers"][0]["volumeMounts"].to_string();
     for secret in ["kafka-login", "connect-login"] {

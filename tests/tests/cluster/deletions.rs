@@ -20,7 +20,7 @@ fn topics(small: &Small) -> Vec<String> {
 }
 
 /// Deletes the object and waits until it is gone, in time.
-fn delete(small: &Small) {
+pub fn delete(small: &Small) {
     let started = Instant::now();
     small.cluster.kubectl(&["delete", "pipeline", &small.name, "--wait=false"]);
     until(
@@ -35,7 +35,7 @@ fn delete(small: &Small) {
 }
 
 /// What was told of a Pipeline that was let go.
-fn left_behind(cluster: &Cluster, pipeline: &str) -> String {
+pub fn left_behind(cluster: &Cluster, pipeline: &str) -> String {
     let events = cluster.list("events", "");
     let told = events
         .iter()
@@ -48,6 +48,18 @@ fn clean_up(mut small: Small) {
     small.acequia.start();
     small.acequia.wait("it is ready once more", BACK_DEADLINE, |status| status.ready);
     small.delete();
+}
+
+/// Counts the replication slots of its source database.
+fn slots_of(small: &Small) -> String {
+    format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", small.topic())
+}
+
+/// Waits until neither its connector nor its slot is left, which hang together.
+pub fn all_is_gone(small: &Small) {
+    let (slots, mut superuser) = (slots_of(small), Database::open_as_superuser(&small.stack));
+    let is_left = || (small.connector_is_there(), superuser.number(&slots));
+    until("connector and slot are gone", BACK_DEADLINE, is_left, |left| *left == (Some(false), 0));
 }
 
 fn scale(cluster: &Cluster, server: &str, replicas: usize) {
@@ -79,9 +91,7 @@ fn topics_stay_under_retain_and_go_under_delete() {
     again.wait_until_ready();
     delete(&again);
     assert_eq!(topics(&again), Vec::<String>::new());
-    let slots = "SELECT count(*) FROM pg_replication_slots WHERE database = ";
-    let slots = format!("{slots}'{}'", again.topic());
-    assert_eq!(Database::open_as_superuser(&again.stack).number(&slots), 0, "the slot");
+    assert_eq!(Database::open_as_superuser(&again.stack).number(&slots_of(&again)), 0, "the slot");
     again.drop_databases();
 }
 
@@ -94,6 +104,8 @@ fn with_kafka_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
     let told = left_behind(&small.cluster, &small.name);
     assert!(told.contains("left behind") && told.contains("Kafka"), "{told}");
     scale(&small.cluster, "kafka", brokers);
+    // The same operator goes on by itself.
+    all_is_gone(&small);
     clean_up(small);
 }
 
@@ -104,13 +116,14 @@ fn with_connect_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
     delete(&small);
     let told = left_behind(&small.cluster, &small.name);
     assert!(told.contains(&small.connector()), "{told}");
+    let metrics = format!("/api/v1/namespaces/{NAMESPACE}/services/{RELEASE}:8080/proxy/metrics");
+    let metrics = small.cluster.kubectl_anywhere(&["get", "--raw", &metrics]);
+    let counted = metrics.lines().find_map(|line| line.strip_prefix("acequia_operator_left_behind_total "));
+    assert!(counted.is_some_and(|count| count != "0"), "{metrics}");
     // The next operator finds on record that the connector was to go.
     small.acequia.kill();
     scale(&small.cluster, "connect", 1);
-    let mut superuser = Database::open_as_superuser(&small.stack);
-    let slots = format!("SELECT count(*) FROM pg_replication_slots WHERE database = '{}'", small.topic());
-    let is_left = || (small.connector_is_there(), superuser.number(&slots));
-    until("connector and slot are gone", BACK_DEADLINE, is_left, |left| *left == (Some(false), 0));
+    all_is_gone(&small);
     clean_up(small);
 }
 
@@ -135,22 +148,29 @@ fn with_the_operator_uninstalled_first_a_pipeline_can_still_be_deleted() {
     clean_up(small);
 }
 
+fn set_scope(cluster: &Cluster, scope: &str) {
+    let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
+    let everywhere = format!(
+        "kafka[1].bootstrapServers=kafka.{NAMESPACE}.svc:9092,connect[1].url=http://connect.{NAMESPACE}.svc:8083"
+    );
+    let values = format!(
+        "scope={scope},kafka[0].bootstrapServers=kafka:9092,connect[0].url=http://connect:8083,{everywhere}"
+    );
+    let upgrade =
+        ["upgrade", RELEASE, &chart, "--reuse-values", "--set", &values, "--wait", "--timeout", "120s"];
+    cluster.helm(&upgrade).expect("the chart is upgraded");
+}
+
 #[test]
 fn a_pipeline_goes_with_its_namespace() {
-    let small = Small::ready("wide", |manifest| manifest);
-    let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
-    let scope = |scope: &str| {
-        let servers = format!("kafka.{NAMESPACE}.svc:9092");
-        let more =
-            format!("kafka[1].bootstrapServers={servers},connect[1].url=http://connect.{NAMESPACE}.svc:8083");
-        let scope = format!(
-            "scope={scope},kafka[0].bootstrapServers=kafka:9092,connect[0].url=http://connect:8083,{more}"
-        );
-        let upgrade =
-            ["upgrade", RELEASE, &chart, "--reuse-values", "--set", &scope, "--wait", "--timeout", "120s"];
-        small.cluster.helm(&upgrade).expect("the chart is upgraded");
-    };
-    scope("Cluster");
+    let mut small = Small::ready("wide", |manifest| manifest);
+    set_scope(&small.cluster, "Cluster");
+    // What there was goes on, is changed and healed under the rights of the ClusterRole.
+    small.acequia.edit(|pipeline| {
+        pipeline["spec"]["sinks"][1]["postgres"]["columns"][0]["value"] = "event.source.table".into();
+    });
+    small.wait_until_ready();
+    small.flows("under the ClusterRole");
     let other = format!("{}-elsewhere", small.name);
     small.cluster.kubectl(&["create", "namespace", &other]);
     let manifest = format!(
@@ -178,6 +198,8 @@ fn a_pipeline_goes_with_its_namespace() {
         || topics(&small),
         |topics| topics.iter().all(|name| !name.ends_with("_elsewhere")),
     );
-    scope("Namespaced");
+    let (stack, slots) = (small.stack.clone(), slots_of(&small));
     small.delete();
+    assert_eq!(Database::open_as_superuser(&stack).number(&slots), 0, "the slot");
+    set_scope(&Cluster::brought_up(), "Namespaced");
 }

@@ -83,6 +83,8 @@ fn a_stage_is_rolled_alone_and_an_invalid_edit_leaves_the_last_valid_generation_
     small.wait_until_ready();
     assert_eq!(small.pod_uids("sink-dwh"), mirror, "the other stage");
     assert_ne!(small.pod_uids("sink-log"), log, "the stage that was changed");
+    let labels = format!("acequia.dev/pipeline={},acequia.dev/stage=sink-log", small.name);
+    assert_eq!(small.cluster.list("configmaps", &labels).len(), 1, "the configuration before is pruned");
 
     small.acequia.edit(|pipeline| {
         pipeline["spec"]["sinks"][1]["postgres"]["columns"][0]["value"] = "event.op +".into();
@@ -132,9 +134,20 @@ fn what_somebody_else_changes_is_put_right() {
         cluster.kubectl(&["set", "image", &format!("deployment/{name}"), "worker=elsewhere:1"]);
     });
     heals_a_deployment(&small, |cluster, name| {
+        cluster.kubectl(&["rollout", "pause", &format!("deployment/{name}")]);
+    });
+    heals_a_deployment(&small, |cluster, name| {
         cluster.kubectl(&["delete", "deployment", name]);
     });
     small.wait_until_ready();
+    let policy = format!("{}-sink-dwh", small.name);
+    small.cluster.kubectl(&["delete", "networkpolicy", &policy]);
+    until(
+        "the NetworkPolicy is back",
+        SOON,
+        || small.cluster.get("networkpolicies", &policy),
+        Option::is_some,
+    );
     holds_its_finalizer_again(&small);
 
     let url = format!("http://{}/connectors/{}", small.stack.address("connect:8083"), small.connector());
@@ -146,6 +159,20 @@ fn what_somebody_else_changes_is_put_right() {
     small.acequia.wait("everything is ready again", READY_DEADLINE, |status| status.ready);
     small.flows("after all of it");
     small.delete();
+}
+
+/// How often the API server was asked so far to write a Pipeline, its status, or what Pipelines own.
+fn writes(cluster: &Cluster) -> Vec<String> {
+    let metrics = cluster.kubectl_anywhere(&["get", "--raw", "/metrics"]);
+    let is_write = |line: &&str| {
+        let has = |label: &str, values: &[&str]| {
+            values.iter().any(|value| line.contains(&format!("{label}=\"{value}\"")))
+        };
+        line.starts_with("apiserver_request_total{")
+            && has("resource", &["pipelines", "deployments", "configmaps", "jobs"])
+            && has("verb", &["APPLY", "PATCH", "POST", "PUT", "DELETE"])
+    };
+    metrics.lines().filter(is_write).map(str::to_owned).collect()
 }
 
 /// `kubectl replace` takes finalizers off without a word; `acequia release` does it on purpose.
@@ -188,7 +215,8 @@ fn an_idle_pipeline_writes_nothing_and_ready_is_never_of_an_old_generation() {
         versions.sort();
         versions
     };
-    let (before, since) = (versions(), Instant::now());
+    let (before, writes_before, since) = (versions(), writes(&small.cluster), Instant::now());
+    assert!(!writes_before.is_empty(), "the API server counts them");
     until(
         "a minute has passed",
         Duration::from_secs(70),
@@ -196,6 +224,12 @@ fn an_idle_pipeline_writes_nothing_and_ready_is_never_of_an_old_generation() {
         |passed| *passed > WITHIN_A_MINUTE,
     );
     assert_eq!(versions(), before, "a minute without anything to do");
+    assert_eq!(writes(&small.cluster), writes_before, "a write that changes nothing is one too");
+    let columns = small.cluster.kubectl(&["get", "acq", &small.name]);
+    let [head, row] = columns.lines().collect::<Vec<_>>()[..] else { panic!("{columns}") };
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(head), ["NAME", "READY", "REASON", "STAGES", "LAG", "AGE"], "{columns}");
+    assert_eq!(words(row)[..5], [&small.name, "True", "Ready", "3/3", "0"], "{columns}");
 
     small.acequia.edit(|pipeline| {
         pipeline["spec"]["topics"][0]["config"] = serde_json::json!({"retention.ms": 7_200_000});

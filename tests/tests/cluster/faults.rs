@@ -8,6 +8,7 @@ use acequia_tests::database::Database;
 use acequia_tests::wait::until;
 use acequia_tests::worker::http_get;
 
+use crate::deletions::{all_is_gone, delete, left_behind};
 use crate::small::{READY_DEADLINE, Small};
 
 /// How soon a fault must be said.
@@ -36,22 +37,27 @@ fn secret(small: &Small, name: &str, username: &str, password: &str) {
     small.cluster.apply(&text).expect("the Secret is applied");
 }
 
-/// A Pipeline whose warehouse wants a Secret of its own, and that Secret's name.
-fn with_its_own_secret(prefix: &str) -> (Small, String) {
+/// A Pipeline one of whose stores (0: the source, 1: the warehouse) wants a Secret of its own, and that Secret's name.
+fn with_its_own_secret(prefix: &str, store: usize) -> (Small, String) {
     let small = Small::new(prefix, |manifest| manifest);
-    let name = format!("{}-dwh", small.name);
+    let name = format!("{}-login", small.name);
     small.acequia.edit_file(|pipeline| {
-        pipeline["spec"]["stores"][1]["postgres"]["credentialsSecret"] = name.as_str().into();
+        pipeline["spec"]["stores"][store]["postgres"]["credentialsSecret"] = name.as_str().into();
     });
     (small, name)
 }
 
-/// Puts the right credentials into the Secret, and sees everything heal and go.
-fn put_right(mut small: Small, name: &str) {
+/// Puts the credentials of one of the stack's secrets into the Secret.
+fn put_right(small: &Small, name: &str, of: &str) {
     let right = |key: &str| {
-        std::fs::read_to_string(small.stack.secrets().join("dwh-db").join(key)).expect("the stack's secret")
+        std::fs::read_to_string(small.stack.secrets().join(of).join(key)).expect("the stack's secret")
     };
-    secret(&small, name, &right("username"), &right("password"));
+    secret(small, name, &right("username"), &right("password"));
+}
+
+/// The same for the warehouse's, and sees everything heal and go.
+fn heal(mut small: Small, name: &str) {
+    put_right(&small, name, "dwh-db");
     small.acequia.wait("all is well", HEALED_WITHIN, |status| status.ready);
     small.flows("healed");
     small.cluster.kubectl(&["delete", "secret", name]);
@@ -60,19 +66,53 @@ fn put_right(mut small: Small, name: &str) {
 
 #[test]
 fn a_missing_secret_is_said_and_heals() {
-    let (mut small, name) = with_its_own_secret("secret");
+    let (mut small, name) = with_its_own_secret("secret", 1);
     small.acequia.start();
     says(&small, &[&name]);
-    put_right(small, &name);
+    heal(small, &name);
+}
+
+#[test]
+fn a_connectors_secret_that_is_missing_is_said_and_what_was_left_without_it_goes_once_it_is_back() {
+    let (mut small, name) = with_its_own_secret("grant", 0);
+    small.acequia.start();
+    says(&small, &["source-orders", &name]);
+    put_right(&small, &name, "instashop-db");
+    small.acequia.wait("all is well", HEALED_WITHIN, |status| status.ready);
+    small.flows("healed");
+
+    small.cluster.kubectl(&["delete", "secret", &name]);
+    delete(&small);
+    let told = left_behind(&small.cluster, &small.name);
+    assert!(told.contains(&small.connector()), "{told}");
+    put_right(&small, &name, "instashop-db");
+    all_is_gone(&small);
+    small.cluster.kubectl(&["delete", "secret", &name]);
+    small.drop_databases();
+}
+
+#[test]
+fn an_object_of_somebody_else_in_the_way_is_said_and_left_alone() {
+    let mut small = Small::new("foreign", |manifest| manifest);
+    let name = format!("{}-sink-dwh", small.name);
+    small.cluster.kubectl(&["create", "deployment", &name, "--image=theirs:1", "--replicas=0"]);
+    small.acequia.start();
+    says(&small, &[&name, "belongs to somebody else"]);
+    let theirs = small.cluster.get("deployments", &name).expect("the Deployment");
+    assert_eq!(theirs["spec"]["template"]["spec"]["containers"][0]["image"], "theirs:1");
+    small.cluster.kubectl(&["delete", "deployment", &name]);
+    small.acequia.wait("all is well", READY_DEADLINE, |status| status.ready);
+    small.flows("healed");
+    small.delete();
 }
 
 #[test]
 fn a_wrong_password_is_said_and_heals() {
-    let (mut small, name) = with_its_own_secret("password");
+    let (mut small, name) = with_its_own_secret("password", 1);
     secret(&small, &name, "dwh", "wrong");
     small.acequia.start();
     says(&small, &["password", "credentialsSecret"]);
-    put_right(small, &name);
+    heal(small, &name);
 }
 
 #[test]

@@ -109,7 +109,16 @@ fn time_left(deadline: Duration, deleted_for: Duration) -> Duration {
 pub async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool>) {
     let began = Instant::now();
     while !reconciler.is_settled() && began.elapsed() < CLEAR_UP_LASTS {
-        reconciler.turn();
+        if reconciler.turn().news.is_some()
+            && let Some(report) = reconciler.report()
+        {
+            let pipeline = reconciler.desired().identity.to_string();
+            tracing::info!(
+                pipeline,
+                left = crate::status::left_behind(report),
+                "it is gone, and not all of it is"
+            );
+        }
         tokio::select! {
             () = reconciler.next() => {}
             () = tokio::time::sleep(TICK) => {}

@@ -3,8 +3,8 @@ use acequia_crds::stage::SlotRelease;
 
 use crate::diff::{diff, restart_backoff_ms};
 use crate::fake_world::*;
-use crate::model::desired::{ConnectorTarget, Desired};
-use crate::model::observed::{ConnectorFault, ConnectorState, Observed, Restarts};
+use crate::model::desired::{ConnectorTarget, DeletionPolicy, Desired};
+use crate::model::observed::{ConnectorFault, ConnectorState, Observed, ObservedConnector, Restarts};
 use crate::model::ownership::{Claim, ClaimKind, ClaimState};
 use crate::model::plan::{Change, Plan};
 
@@ -211,6 +211,20 @@ fn of_a_pipeline_that_is_gone_only_removals_that_were_begun_are_seen_through() {
 }
 
 #[test]
+fn a_removal_that_was_begun_leaves_the_slot_once_the_manifest_says_so() {
+    let (mut desired, mut world) = converged();
+    let begun = Claim { state: ClaimState::Deleting, ..connector_claim() };
+    world.add_claim(connector_key(&connector_name("crm")), begun);
+    let policy = |desired: &Desired| match diff(desired, &world).changes.as_slice() {
+        [Change::RemoveConnector { claim, .. }] => claim.deletion_policy,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(policy(&desired), DeletionPolicy::Delete);
+    desired.connectors.values_mut().next().unwrap().deletion_policy = DeletionPolicy::Retain;
+    assert_eq!(policy(&desired), DeletionPolicy::Retain);
+}
+
+#[test]
 fn a_suspended_connector_is_stopped_and_later_resumed() {
     let (mut desired, mut world) = converged();
     desired.connectors.values_mut().next().unwrap().target = ConnectorTarget::Stopped;
@@ -218,6 +232,25 @@ fn a_suspended_connector_is_stopped_and_later_resumed() {
     converge(&desired, &mut world);
     desired.connectors.values_mut().next().unwrap().target = ConnectorTarget::Running;
     assert!(matches!(diff(&desired, &world).changes.as_slice(), [Change::ResumeConnector { .. }]));
+}
+
+#[test]
+fn a_suspended_connector_that_never_started_is_at_rest() {
+    let (mut desired, mut world) = converged();
+    desired.connectors.values_mut().next().unwrap().target = ConnectorTarget::Stopped;
+    let failed = |tasks: bool| {
+        let failed = running(ConnectorState::Failed);
+        let config = desired.connectors[&connector_name("crm")].config.clone();
+        Ok(Some(ObservedConnector {
+            config,
+            tasks: failed.tasks.iter().filter(|_| tasks).cloned().collect(),
+            ..failed
+        }))
+    };
+    world.connectors.insert(connector_name("crm"), failed(true));
+    assert!(matches!(diff(&desired, &world).changes.as_slice(), [Change::StopConnector { .. }]));
+    world.connectors.insert(connector_name("crm"), failed(false));
+    assert!(diff(&desired, &world).changes.is_empty(), "Connect would never call it stopped");
 }
 
 fn release(host: &str, port: u16, database: &str) -> SlotRelease {
