@@ -13,10 +13,15 @@ use acequia_crds::pipeline::kafka::{Kafka, SecretKey};
 use acequia_kafka::admin::{Admin, NewTopic, PerName};
 use acequia_kafka::{Connection, KafkaError, Login, Secret, TlsFiles, compacted};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::claims::ClaimLog;
 use crate::model::observed::{Part, Unreachable};
 use crate::model::ownership::{Claim, ClaimKey, Ownership};
 use crate::single_flight::SingleFlight;
+
+/// How many looks at one cluster may be under way. Each holds a thread, and more of them are not faster.
+const LOOKS: usize = 16;
 
 /// How long one call may take.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(8);
@@ -61,6 +66,7 @@ pub struct Cluster {
     secrets: PathBuf,
     client: Mutex<Option<Arc<Client>>>,
     claims: SingleFlight<Part<Arc<Ownership>>>,
+    looks: Semaphore,
     /// It was made, or found well, by this program.
     has_ownership_topic: AtomicBool,
     /// The last look saw it.
@@ -82,6 +88,7 @@ impl Cluster {
             secrets,
             client: Mutex::new(None),
             claims: SingleFlight::default(),
+            looks: Semaphore::const_new(LOOKS),
             has_ownership_topic: AtomicBool::new(false),
             saw_ownership_topic: AtomicBool::new(false),
         }
@@ -103,6 +110,11 @@ impl Cluster {
         work: impl FnOnce(&Admin, &Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.with_client(move |client| work(&client.admin, &client.connection)).await
+    }
+
+    /// A place among the looks that are under way, until it is dropped. None: the program is ending.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.looks.acquire().await.ok()
     }
 
     /// Who owns what, of all Pipelines, from now on.

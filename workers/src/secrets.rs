@@ -8,16 +8,17 @@ pub use acequia_kafka::secret::Secret;
 #[derive(Clone, Debug)]
 pub struct SecretsFolder {
     path: PathBuf,
+    /// Secrets are those of Kubernetes, and not files that somebody wrote.
+    in_cluster: bool,
 }
 
 /// Why a secret could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "secret `{secret}` has no readable key `{key}` ({source}); create the file {key} in the folder {secret} of the secrets folder"
-)]
+#[error("secret `{secret}` has no readable key `{key}` ({source}); {fix}")]
 pub struct SecretMissing {
     secret: String,
     key: String,
+    fix: String,
     #[source]
     source: std::io::Error,
 }
@@ -41,7 +42,9 @@ pub struct Login {
 impl SecretsFolder {
     /// The folder at this path; it is read only when a secret is asked for.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        // Every container of a cluster has it.
+        let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        Self { path: path.into(), in_cluster }
     }
 
     /// Where the file of a key is, whether or not it exists.
@@ -71,6 +74,17 @@ impl SecretsFolder {
         std::fs::read_to_string(self.file(secret, key))
             // Editors and `echo` end a file with a line break that is no part of the secret.
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|source| SecretMissing { secret: secret.to_owned(), key: key.to_owned(), source })
+            .map_err(|source| self.missing(secret, key, source))
+    }
+
+    fn missing(&self, secret: &str, key: &str, source: std::io::Error) -> SecretMissing {
+        let fix = if self.in_cluster {
+            format!(
+                "create it with all its keys: kubectl create secret generic {secret} --from-literal={key}=…"
+            )
+        } else {
+            format!("create the file {key} in the folder {secret} of the secrets folder")
+        };
+        SecretMissing { secret: secret.to_owned(), key: key.to_owned(), fix, source }
     }
 }

@@ -222,7 +222,7 @@ impl Client {
             401 | 403 => Error::Unauthorized { url: self.url.clone(), status: answer.status },
             404 => self.malformed("status 404"),
             status if is_connect_error(answer) => {
-                Error::Failed { status, message: redact(&trace::causes(&message(answer))) }
+                Error::Failed { status, message: with_advice(redact(&trace::causes(&message(answer)))) }
             }
             status if status >= 500 => Error::Failed { status, message: "no reason given".to_owned() },
             status => self.malformed(&format!("status {status}")),
@@ -272,6 +272,22 @@ impl ValidatedValue {
             field: field.clone(),
             message: redact(&trace::causes(&message)),
         })
+    }
+}
+
+/// What its config provider says when it can't read a Secret of Kubernetes, with what to do.
+fn with_advice(message: String) -> String {
+    let mut words = message.split_whitespace().skip_while(|word| *word != "Secret").skip(1);
+    let (secret, namespace) = (words.next(), words.nth(2));
+    match (secret, namespace) {
+        (Some(secret), Some(namespace)) if message.contains(" not found") => format!(
+            "{message}; create it: kubectl create secret generic {secret} --namespace {namespace} \
+             --from-literal=username=… --from-literal=password=…"
+        ),
+        _ if message.to_lowercase().contains("forbidden") => {
+            format!("{message}; let Connect read its Secrets: apply what `acequia grants -f FILE` prints")
+        }
+        _ => message,
     }
 }
 
@@ -354,4 +370,22 @@ fn read_login(files: &LoginFiles) -> Result<Login, Error> {
             .map_err(|error| Error::Login { path: path.display().to_string(), reason: error.to_string() })
     };
     Ok(Login { username: read(&files.username)?, password: read(&files.password)? })
+}
+
+#[cfg(test)]
+mod advice {
+    use super::with_advice;
+
+    #[test]
+    fn a_secret_that_connect_cannot_read_is_told_with_the_command_to_try() {
+        let told = |message: &str| with_advice(message.to_owned());
+        let missing = told("Secret shop-db in namespace shop not found");
+        assert!(
+            missing.contains("; create it: kubectl create secret generic shop-db --namespace shop "),
+            "{missing}"
+        );
+        let forbidden = told("Failure executing: GET at: https://… Message: Forbidden!");
+        assert!(forbidden.ends_with("apply what `acequia grants -f FILE` prints"), "{forbidden}");
+        assert_eq!(told("Secret"), "Secret");
+    }
 }

@@ -49,6 +49,9 @@ impl Subject {
 
 /// Looks at Kafka.
 pub async fn look(cluster: &Arc<Cluster>, subject: Subject) -> Part<KafkaLook> {
+    // Asked once for all who look: one that is away holds up nobody's place below.
+    cluster.claims().await?;
+    let _place = cluster.place().await;
     let wanted = listed(&subject.topics);
     let found = cluster.call(move |admin, _| Ok(admin.describe_topics(&wanted, CALL_DEADLINE)?)).await;
     let found = found.map_err(|error| cluster.unreachable(&error))?;

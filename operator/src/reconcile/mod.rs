@@ -32,8 +32,9 @@ use crate::status::{Report, View};
 
 /// Pause between two looks at Kafka or Connect while something is to be done.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
-/// Pause between two looks at Kafka or Connect while everything is well.
-const HEALTHY_PAUSE: Duration = Duration::from_secs(10);
+/// Pause between two looks at Kafka or Connect while everything is well: at least, and by how much it differs from
+/// Pipeline to Pipeline, so that they don't all look at the same moment.
+const HEALTHY_PAUSE: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(2));
 /// How long the first report waits for every server's first answer.
 const FIRST_REPORT: Duration = Duration::from_secs(3);
 
@@ -63,6 +64,7 @@ pub struct Reconciler {
     access: Arc<Access>,
     tools: Tools,
     began: Instant,
+    healthy_pause: Duration,
     parts: Parts,
     lanes: Lanes,
     restarts: RestartMemory,
@@ -71,6 +73,8 @@ pub struct Reconciler {
     /// What was said before the first report.
     said: Option<PipelineStatus>,
     settled: bool,
+    /// Something came since the last turn that may make a difference.
+    stirred: bool,
     noted: Vec<Note>,
 }
 
@@ -85,6 +89,7 @@ impl Reconciler {
         access: Arc<Access>,
         stages: Arc<Stages>,
     ) -> Result<Self, access::Error> {
+        let healthy_pause = healthy_pause(&desired.identity.to_string());
         let tools = Tools {
             identity: desired.identity.clone(),
             kafka: desired.kafka.clone(),
@@ -101,6 +106,7 @@ impl Reconciler {
             access,
             tools,
             began: Instant::now(),
+            healthy_pause,
             parts: Parts::default(),
             lanes: Lanes::default(),
             restarts: RestartMemory::default(),
@@ -108,6 +114,7 @@ impl Reconciler {
             report: None,
             said: None,
             settled: false,
+            stirred: true,
             noted: Vec::new(),
         })
     }
@@ -161,6 +168,7 @@ impl Reconciler {
             self.parts.forget_kafka(Instant::now());
         }
         self.tools.connects = connects;
+        self.stirred = true;
         self.invalid = None;
         self.generation = generation;
         if desired == *self.desired {
@@ -179,6 +187,7 @@ impl Reconciler {
     /// The manifest can't be carried out; what was kept stays. True: nobody was told so before.
     pub fn reject(&mut self, message: String, generation: i64) -> bool {
         self.generation = generation;
+        self.stirred = true;
         let is_new = self.invalid.as_ref() != Some(&message);
         self.invalid = Some(message);
         is_new
@@ -199,6 +208,11 @@ impl Reconciler {
     pub fn turn(&mut self) -> Turn {
         let mut turn = Turn::default();
         self.look();
+        // Of the same observation nothing else follows; what waits for its time isn't settled.
+        let stirred = std::mem::take(&mut self.stirred);
+        if !stirred && self.is_settled() && self.report.is_some() {
+            return turn;
+        }
         let Some(observed) = self.parts.observed(&self.desired, &self.restarts, now_ms()) else {
             return turn;
         };
@@ -246,6 +260,7 @@ impl Reconciler {
     }
 
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        self.stirred = true;
         match done {
             Ok(Done::Looked(key, when, seen)) => self.parts.take(&key, when, seen),
             Ok(Done::Worked(lane, changes, failed)) => {
@@ -280,7 +295,7 @@ impl Reconciler {
         let healthy = self.is_ready();
         let pause = |key: &PartKey| match key {
             PartKey::Stages => self.tools.stages.pause(healthy),
-            _ if healthy => HEALTHY_PAUSE,
+            _ if healthy => self.healthy_pause,
             _ => BUSY_PAUSE,
         };
         let began = Instant::now();
@@ -344,6 +359,12 @@ impl Reconciler {
         });
         keys.map(|key| self.parts.began(&key)).min().flatten()
     }
+}
+
+fn healthy_pause(identity: &str) -> Duration {
+    let share =
+        identity.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 100;
+    HEALTHY_PAUSE.0 + HEALTHY_PAUSE.1 * share / 100
 }
 
 async fn look_at_connect(tools: &Tools, url: &str, ours: &BTreeSet<ConnectorName>) -> Part<ConnectLook> {

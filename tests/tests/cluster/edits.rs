@@ -229,7 +229,7 @@ fn an_idle_pipeline_writes_nothing_and_ready_is_never_of_an_old_generation() {
     let [head, row] = columns.lines().collect::<Vec<_>>()[..] else { panic!("{columns}") };
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(words(head), ["NAME", "READY", "REASON", "STAGES", "LAG", "AGE"], "{columns}");
-    assert_eq!(words(row)[..5], [&small.name, "True", "Ready", "3/3", "0"], "{columns}");
+    assert_eq!(words(row)[..5], [&small.name, "True", "Healthy", "3/3", "0"], "{columns}");
 
     small.acequia.edit(|pipeline| {
         pipeline["spec"]["topics"][0]["config"] = serde_json::json!({"retention.ms": 7_200_000});

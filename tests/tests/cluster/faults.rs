@@ -68,7 +68,7 @@ fn heal(mut small: Small, name: &str) {
 fn a_missing_secret_is_said_and_heals() {
     let (mut small, name) = with_its_own_secret("secret", 1);
     small.acequia.start();
-    says(&small, &[&name]);
+    says(&small, &[&format!("kubectl create secret generic {name}")]);
     heal(small, &name);
 }
 
@@ -76,7 +76,7 @@ fn a_missing_secret_is_said_and_heals() {
 fn a_connectors_secret_that_is_missing_is_said_and_what_was_left_without_it_goes_once_it_is_back() {
     let (mut small, name) = with_its_own_secret("grant", 0);
     small.acequia.start();
-    says(&small, &["source-orders", &name]);
+    says(&small, &["source-orders", &format!("kubectl create secret generic {name}")]);
     put_right(&small, &name, "instashop-db");
     small.acequia.wait("all is well", HEALED_WITHIN, |status| status.ready);
     small.flows("healed");
