@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kubernetes::Error;
 use crate::kubernetes::children::PipelineKey;
+use crate::kubernetes::{Error, is_conflict};
 
 /// The first wait, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -30,6 +30,12 @@ impl Retry {
         let wait = RETRY.0.saturating_mul(1 << self.failures.min(10)).min(RETRY.1);
         self.failures = self.failures.saturating_add(1);
         self.at = Instant::now() + wait;
-        tracing::warn!(namespace = of.namespace, pipeline = of.name, %error, "tried again in {} s", wait.as_secs());
+        let (namespace, pipeline, seconds) = (&of.namespace, &of.name, wait.as_secs());
+        if matches!(error, Error::Api { source, .. } if is_conflict(source)) {
+            // The newer object is on its way.
+            tracing::debug!(namespace, pipeline, %error, "tried again in {seconds} s");
+        } else {
+            tracing::warn!(namespace, pipeline, %error, "tried again in {seconds} s");
+        }
     }
 }
