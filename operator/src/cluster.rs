@@ -5,8 +5,8 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use acequia_crds::names::OWNERSHIP_TOPIC;
 use acequia_crds::pipeline::kafka::{Kafka, SecretKey};
@@ -20,6 +20,8 @@ use crate::model::observed::{Part, Unreachable};
 use crate::model::ownership::{Claim, ClaimKey, Ownership};
 use crate::single_flight::SingleFlight;
 
+/// How long the ownership topic is missed before it counts as gone.
+const MISSED_FOR: Duration = Duration::from_secs(10);
 /// How many looks at one cluster may be under way. Each holds a thread, and more of them are not faster.
 const LOOKS: usize = 16;
 
@@ -69,8 +71,15 @@ pub struct Cluster {
     looks: Semaphore,
     /// It was made, or found well, by this program.
     has_ownership_topic: AtomicBool,
-    /// The last look saw it.
-    saw_ownership_topic: AtomicBool,
+    missing: Mutex<Missing>,
+}
+
+/// Whether the ownership topic is missing.
+enum Missing {
+    /// Nobody has seen it yet.
+    NeverSeen,
+    /// It was seen, and since when it isn't.
+    SeenBefore(Option<Instant>),
 }
 
 struct Client {
@@ -90,7 +99,7 @@ impl Cluster {
             claims: SingleFlight::default(),
             looks: Semaphore::const_new(LOOKS),
             has_ownership_topic: AtomicBool::new(false),
-            saw_ownership_topic: AtomicBool::new(false),
+            missing: Mutex::new(Missing::NeverSeen),
         }
     }
 
@@ -110,6 +119,11 @@ impl Cluster {
         work: impl FnOnce(&Admin, &Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.with_client(move |client| work(&client.admin, &client.connection)).await
+    }
+
+    /// The next call makes another client.
+    pub fn renew(&self) {
+        self.lock_client().take();
     }
 
     /// A place among the looks that are under way, until it is dropped. None: the program is ending.
@@ -132,7 +146,7 @@ impl Cluster {
                 // Kafka may have been made anew. Or a broker hasn't heard of the topic yet, and to believe it would be to
                 // think that nothing is ours.
                 self.has_ownership_topic.store(false, Ordering::Relaxed);
-                return if self.saw_ownership_topic.swap(false, Ordering::Relaxed) {
+                return if self.was_there_just_now() {
                     Err(self.unreachable(&format!(
                         "topic {OWNERSHIP_TOPIC} isn't there any more; it is looked for again"
                     )))
@@ -140,10 +154,22 @@ impl Cluster {
                     Ok(Arc::default())
                 };
             };
-            self.saw_ownership_topic.store(true, Ordering::Relaxed);
+            *self.missing() = Missing::SeenBefore(None);
             Ok(claims)
         };
         self.claims.ask(question).await
+    }
+
+    /// The ownership topic was seen, and hasn't been missed for long.
+    fn was_there_just_now(&self) -> bool {
+        match &mut *self.missing() {
+            Missing::NeverSeen => false,
+            Missing::SeenBefore(since) => since.get_or_insert_with(Instant::now).elapsed() < MISSED_FOR,
+        }
+    }
+
+    fn missing(&self) -> MutexGuard<'_, Missing> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn with_client<T: Send + 'static>(
@@ -226,7 +252,7 @@ impl Cluster {
         secret_files(&self.kafka, &self.secrets).into_iter().map(file).collect()
     }
 
-    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<Client>>> {
+    fn lock_client(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -220,8 +220,12 @@ fn carry_out_connector(change: &Change, world: &mut Observed) {
                 panic!("no such connector")
             };
             let config = connector.config.clone();
-            let restarts =
-                Restarts { count: *attempt, last_ms: world.at_ms, preconditions: preconditions.clone() };
+            let restarts = Restarts {
+                count: *attempt,
+                last_ms: world.at_ms,
+                preconditions: preconditions.clone(),
+                stopped: false,
+            };
             *connector = ObservedConnector { config, restarts, ..running(ConnectorState::Running) };
         }
         Change::StopConnector { name, .. } => steer(world, name, ConnectorState::Stopped),

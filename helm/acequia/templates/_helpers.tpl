@@ -40,6 +40,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $names | uniq | join "," }}
 {{- end }}
 
+{{/* Also where the values are those of a chart that didn't know it yet (helm upgrade --reuse-values). */}}
+{{- define "acequia.networkPolicies" -}}
+{{ ne (toString .Values.networkPolicies) "false" }}
+{{- end }}
+
 {{- define "acequia.podSecurity" -}}
 runAsNonRoot: true
 {{- with .Values.runAsUser }}
@@ -96,11 +101,9 @@ capabilities: {drop: [ALL]}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, create, delete]
-{{- if .Values.networkPolicies }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

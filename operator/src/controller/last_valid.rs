@@ -2,12 +2,13 @@
 //! object says what can't be.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use acequia_crds::names::PipelineId;
 use acequia_crds::pipeline::PipelineSpec;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,11 @@ impl LastValid {
         let map = bounded(format!("read ConfigMap {name}"), api.get_opt(&name)).await?;
         let text = map.filter(|map| is_of(&map.metadata, uid)).and_then(|map| map.data?.remove(KEY));
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Whether it is among the ConfigMaps of its Pipeline.
+    pub fn is_among(maps: &[Arc<PartialObjectMeta<ConfigMap>>], pipeline: &PipelineId, uid: &str) -> bool {
+        maps.iter().any(|map| map.name_any() == name(pipeline) && is_of(&map.metadata, uid))
     }
 
     /// Whether anything was kept of it, also what this version can't read.

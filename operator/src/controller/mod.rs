@@ -84,7 +84,7 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new());
     service::serve(listen, Arc::clone(&metrics)).await?;
     let namespace = settings.namespace.clone();
-    let children = Children::watch(&client, namespace.as_deref(), settings.workers.network_policies);
+    let children = Children::watch(&client, namespace.as_deref());
     let access: Arc<Access> = Arc::new(settings.access());
     let (ending, stopping) = watch::channel(false);
     let office = Office { client: client.clone(), children, access, settings, metrics, stopping };

@@ -213,7 +213,7 @@ impl One<'_> {
         let (name, url) = (self.name.clone(), self.connector.url.clone());
         let idle = matches!(existing.state, ConnectorState::Stopped | ConnectorState::Paused);
         match self.connector.target {
-            ConnectorTarget::Stopped if !existing.is_at_rest() => {
+            ConnectorTarget::Stopped if !existing.is_at_rest() || !existing.was_stopped() => {
                 plan.changes.push(Change::StopConnector { name, url });
             }
             ConnectorTarget::Running if idle => plan.changes.push(Change::ResumeConnector { name, url }),

@@ -30,8 +30,7 @@ pub struct PipelineKey {
 /// Deployments, pods, ConfigMaps and NetworkPolicies of all Pipelines, as last seen.
 pub struct Children {
     deployments: Store<Deployment>,
-    /// None: they are not to be made.
-    network_policies: Option<Store<NetworkPolicy>>,
+    network_policies: Store<NetworkPolicy>,
     pods: Store<Pod>,
     config_maps: Store<PartialObjectMeta<ConfigMap>>,
     changes: broadcast::Sender<PipelineKey>,
@@ -39,8 +38,8 @@ pub struct Children {
 }
 
 impl Children {
-    /// Watches one namespace, or all; NetworkPolicies only where they are to be made.
-    pub fn watch(client: &Client, namespace: Option<&str>, with_network_policies: bool) -> Arc<Self> {
+    /// Watches one namespace, or all.
+    pub fn watch(client: &Client, namespace: Option<&str>) -> Arc<Self> {
         let (changes, _) = broadcast::channel(CHANGES);
         let mut watches = JoinSet::new();
         let config = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
@@ -50,12 +49,9 @@ impl Children {
         let (pods, writer) = reflector::store();
         let stream = watcher(api(client, namespace), config.clone()).default_backoff();
         watches.spawn(follow(stream.modify(forget_bulk).reflect(writer), changes.clone()));
-        let network_policies = with_network_policies.then(|| {
-            let (policies, writer) = reflector::store();
-            let stream = watcher(api(client, namespace), config.clone()).default_backoff();
-            watches.spawn(follow(stream.reflect(writer), changes.clone()));
-            policies
-        });
+        let (network_policies, writer) = reflector::store();
+        let stream = watcher(api(client, namespace), config.clone()).default_backoff();
+        watches.spawn(follow(stream.reflect(writer), changes.clone()));
         let (config_maps, writer) = reflector::store();
         let stream =
             watcher(api::<PartialObjectMeta<ConfigMap>>(client, namespace), config).default_backoff();
@@ -65,15 +61,9 @@ impl Children {
 
     /// Waits until everything was seen once.
     pub async fn ready(&self) {
-        let policies = async {
-            match &self.network_policies {
-                Some(policies) => policies.wait_until_ready().await,
-                None => Ok(()),
-            }
-        };
         // A store whose writer is gone never gets ready; its watch has ended with the program.
         let _ = tokio::join!(
-            policies,
+            self.network_policies.wait_until_ready(),
             self.deployments.wait_until_ready(),
             self.pods.wait_until_ready(),
             self.config_maps.wait_until_ready()
@@ -92,7 +82,7 @@ impl Children {
 
     /// The NetworkPolicies of a Pipeline.
     pub fn network_policies(&self, of: &PipelineKey) -> Vec<Arc<NetworkPolicy>> {
-        self.network_policies.as_ref().map(|policies| of_pipeline(policies, of)).unwrap_or_default()
+        of_pipeline(&self.network_policies, of)
     }
 
     /// The pods of a Pipeline.

@@ -24,8 +24,8 @@ fn within(field: Option<&str>, desired: &Value, observed: &Value) -> Option<Stri
     match (desired, observed) {
         (Value::Object(desired), Value::Object(observed)) => desired.iter().find_map(|(key, value)| {
             let rest = match (field, value, observed.get(key)) {
-                // What is false needn't be written.
-                (_, Value::Bool(false), None) => None,
+                // The API server leaves this one out where it is false. Others mean true where they are left out.
+                (_, Value::Bool(false), None) if key == "paused" => None,
                 (_, _, None) => Some(String::new()),
                 // The API server writes quantities in its own way.
                 (Some("requests" | "limits"), Value::String(a), Some(Value::String(b))) => {
@@ -99,6 +99,18 @@ mod tests {
             json!({"spec": {"image": "a", "env": []}}),
         ] {
             assert!(!covers(&desired, &observed), "{observed}");
+        }
+    }
+
+    #[test]
+    fn only_of_a_pause_nothing_means_false() {
+        let said = |field: &str| json!({"spec": {field: false}});
+        let nothing = json!({"spec": {}});
+        assert!(
+            covers(&said("paused"), &nothing) && !covers(&said("paused"), &json!({"spec": {"paused": true}}))
+        );
+        for field in ["allowPrivilegeEscalation", "automountServiceAccountToken"] {
+            assert!(!covers(&said(field), &nothing), "{field}");
         }
     }
 

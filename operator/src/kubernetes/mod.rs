@@ -10,6 +10,7 @@ pub mod objects;
 #[cfg(test)]
 mod objects_tests;
 pub mod pods;
+mod policies;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,6 @@ use acequia_crds::names::{StageId, StageKind};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -158,8 +158,9 @@ impl Deployments {
         let (config, deployment) = (self.shape.config_map(id, stage), self.shape.deployment(id, stage));
         self.apply(&config).await?;
         let policy = self.shape.network_policy(id);
-        if let Some(policy) = &policy {
-            self.apply(policy).await?;
+        match &policy {
+            Some(policy) => self.apply(policy).await?,
+            None => self.remove_policy(id).await?,
         }
         self.apply(&deployment).await?;
         let config = config.name_any();
@@ -171,7 +172,7 @@ impl Deployments {
         self.until_seen(|| {
             self.children.config_maps(&of).iter().any(|one| one.name_any() == config)
                 && self.children.deployments(&of).iter().any(is_there)
-                && self.has_policy(policy.as_ref())
+                && self.has_policy(id, policy.as_ref())
         })
         .await;
         Ok(())
@@ -189,11 +190,7 @@ impl Deployments {
         for deployment in self.children.deployments(&of).iter().filter(|one| is_kept(one)) {
             self.delete::<Deployment>(&deployment.name_any(), &DeleteParams::background()).await?;
         }
-        for policy in self.children.network_policies(&of) {
-            if stage_of(policy.as_ref()).as_ref() == Some(id) {
-                self.delete::<NetworkPolicy>(&policy.name_any(), &DeleteParams::default()).await?;
-            }
-        }
+        self.remove_policy(id).await?;
         self.prune(id, None).await?;
         self.until_seen(|| !self.children.deployments(&of).iter().any(is_kept)).await;
         Ok(())
@@ -250,14 +247,7 @@ impl Deployments {
         }
         config_maps.contains(&self.shape.config_name(id, &wanted.hash))
             && covers(&expected, deployment)
-            && self.has_policy(self.shape.network_policy(id).as_ref())
-    }
-
-    fn has_policy(&self, expected: Option<&NetworkPolicy>) -> bool {
-        expected.is_none_or(|expected| {
-            let there = self.children.network_policies(&self.key());
-            there.iter().any(|one| one.name_any() == expected.name_any() && covers(expected, one.as_ref()))
-        })
+            && self.has_policy(id, self.shape.network_policy(id).as_ref())
     }
 
     /// Deletes the ConfigMaps of a stage but the one in use.

@@ -73,6 +73,11 @@ impl ObservedConnector {
     pub const fn is_at_rest(&self) -> bool {
         matches!(self.state, ConnectorState::Stopped | ConnectorState::Failed) && self.tasks.is_empty()
     }
+
+    /// Connect was told to stop it, and won't start it by itself.
+    pub const fn was_stopped(&self) -> bool {
+        matches!(self.state, ConnectorState::Stopped) || self.restarts.stopped
+    }
 }
 
 /// A task of a connector.
@@ -116,7 +121,7 @@ pub enum ConnectorState {
     Unknown,
 }
 
-/// Restarts of a failed connector since it was last healthy.
+/// What the operator did to a connector: restarts since it was last healthy, and a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Restarts {
     /// How many.
@@ -125,6 +130,8 @@ pub struct Restarts {
     pub last_ms: u64,
     /// What the preconditions looked like then; when they have changed since, waiting makes no sense.
     pub preconditions: String,
+    /// It was told to stop since. Connect says so only of one that had started.
+    pub stopped: bool,
 }
 
 /// The processes of a stage.

@@ -70,7 +70,12 @@ pub async fn look(cluster: &Arc<Cluster>, subject: Subject) -> Part<KafkaLook> {
         Err(Error::Kafka(error)) if error.is_stale_coordinator() => once().await,
         answer => answer,
     };
-    answer.map_err(|error: Error| cluster.unreachable(&error))
+    let look = answer.map_err(|error: Error| cluster.unreachable(&error))?;
+    if look.lag.values().any(Result::is_err) {
+        // Its client for groups may wait in vain, while all others get their answers.
+        cluster.renew();
+    }
+    Ok(look)
 }
 
 fn look_blocking(
@@ -160,8 +165,9 @@ fn group_lag(
     let begins = admin.offsets(partitions, OffsetOf::Earliest, CALL_DEADLINE)?;
     let others: BTreeSet<&String> =
         committed.keys().map(|(topic, _)| topic).filter(|topic| !topics.contains_key(*topic)).collect();
-    // Offsets outlast their topic for a moment.
-    let is_shared = !others.is_empty() && !admin.describe_topics(&listed(others), CALL_DEADLINE)?.is_empty();
+    // Offsets outlast their topic for a moment. A topic that can't be asked about is somebody else's.
+    let are_there = || admin.describe_topics(&listed(others.iter().copied()), CALL_DEADLINE);
+    let is_shared = !others.is_empty() && are_there().map_or(true, |there| !there.is_empty());
     let records = ends
         .iter()
         .map(|(partition, end)| {

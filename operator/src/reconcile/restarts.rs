@@ -26,16 +26,26 @@ impl RestartMemory {
     pub fn done(&mut self, change: &Change, at_ms: u64) {
         match change {
             Change::RestartConnector { name, attempt, preconditions, .. } => {
-                let restarts =
-                    Restarts { count: *attempt, last_ms: at_ms, preconditions: preconditions.clone() };
-                self.connectors.insert(name.clone(), restarts);
+                let connector = self.connectors.entry(name.clone()).or_default();
+                (connector.count, connector.last_ms) = (*attempt, at_ms);
+                connector.preconditions.clone_from(preconditions);
             }
+            Change::StopConnector { name, .. } => self.stopped(name, true),
+            Change::ResumeConnector { name, .. } => self.stopped(name, false),
             // Another configuration deserves a fresh start.
-            Change::PutConnector { name, .. } | Change::RemoveConnector { name, .. } => {
+            Change::PutConnector { name, stopped, .. } => {
+                self.connectors.remove(name);
+                self.stopped(name, *stopped);
+            }
+            Change::RemoveConnector { name, .. } => {
                 self.connectors.remove(name);
             }
             _ => {}
         }
+    }
+
+    fn stopped(&mut self, name: &ConnectorName, stopped: bool) {
+        self.connectors.entry(name.clone()).or_default().stopped = stopped;
     }
 
     /// Forgets the restarts of what has been running since.

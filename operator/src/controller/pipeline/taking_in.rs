@@ -46,7 +46,7 @@ impl Keeper {
         match wanted {
             Ok((pipeline, wanted)) => {
                 // One that was released is held again by the next operator, not by the one that goes.
-                if self.read.is_none() || !object::was_released(object) {
+                if self.kept.is_none() || !object::was_released(object) {
                     set_finalizer(&self.office.client, object, Finalizer::On).await?;
                 }
                 match self.take_up(object, wanted, generation) {
@@ -130,7 +130,7 @@ impl Keeper {
     pub(super) async fn keep_again(&self, object: &DynamicObject) -> Result<(), Error> {
         let Some(kept) = &self.kept else { return Ok(()) };
         let (client, id, uid) = (&self.office.client, self.id(), object.uid().unwrap_or_default());
-        if LastValid::is_there(client, &id, &uid).await? {
+        if LastValid::is_among(&self.office.children.config_maps(&self.key), &id, &uid) {
             return Ok(());
         }
         kept.write(client, &id, &uid).await
@@ -167,6 +167,10 @@ impl Keeper {
         let uid = object.uid().unwrap_or_default();
         let kept = LastValid::read(&self.office.client, &self.id(), &uid).await?;
         let Some(kept) = kept else { return Ok(()) };
+        // It may have been released by the operator before.
+        if object.metadata.deletion_timestamp.is_none() {
+            set_finalizer(&self.office.client, object, Finalizer::On).await?;
+        }
         let mut pipeline = Pipeline::new(&self.key.name, kept.spec.clone());
         pipeline.metadata = object.metadata.clone();
         if let Ok(wanted) = desired(&pipeline, &kept.config_maps, &self.settings())

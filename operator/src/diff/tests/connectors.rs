@@ -99,7 +99,8 @@ fn a_failed_task_is_restarted_at_once_and_then_with_backoff() {
     let [Change::RestartConnector { attempt: 1, preconditions, .. }] = plan.changes.as_slice() else {
         panic!("{plan:?}")
     };
-    let done = Restarts { count: 1, last_ms: world.at_ms, preconditions: preconditions.clone() };
+    let done =
+        Restarts { count: 1, last_ms: world.at_ms, preconditions: preconditions.clone(), stopped: false };
     fail(&mut world, done);
     let plan = diff(&desired, &world);
     assert!(plan.changes.is_empty() && plan.waiting[0].until.contains("restart 2"), "{plan:?}");
@@ -114,7 +115,7 @@ fn what_heals_outside_is_tried_again_every_few_seconds() {
     let plan = diff(&desired, &world);
     let Change::RestartConnector { preconditions, .. } = &plan.changes[0] else { panic!("{plan:?}") };
     let last_ms = world.at_ms;
-    fail(&mut world, Restarts { count: 40, last_ms, preconditions: preconditions.clone() });
+    fail(&mut world, Restarts { count: 40, last_ms, preconditions: preconditions.clone(), stopped: false });
     let Some(Ok(Some(connector))) = world.connectors.get_mut(&connector_name("crm")) else { panic!() };
     connector.fault.as_mut().unwrap().heals_outside = true;
     assert!(diff(&desired, &world).changes.is_empty());
@@ -127,7 +128,12 @@ fn a_changed_precondition_makes_the_next_restart_due_at_once() {
     let (desired, mut world) = converged();
     fail(
         &mut world,
-        Restarts { count: 5, last_ms: 999_999, preconditions: "before the topic was there".into() },
+        Restarts {
+            count: 5,
+            last_ms: 999_999,
+            preconditions: "before the topic was there".into(),
+            stopped: false,
+        },
     );
     assert!(matches!(diff(&desired, &world).changes[0], Change::RestartConnector { attempt: 6, .. }));
 }
@@ -235,22 +241,22 @@ fn a_suspended_connector_is_stopped_and_later_resumed() {
 }
 
 #[test]
-fn a_suspended_connector_that_never_started_is_at_rest() {
+fn a_suspended_connector_that_never_started_is_told_to_stop_once_and_is_at_rest_then() {
     let (mut desired, mut world) = converged();
     desired.connectors.values_mut().next().unwrap().target = ConnectorTarget::Stopped;
-    let failed = |tasks: bool| {
+    let mut is_told = |has_task: bool, stopped: bool| {
         let failed = running(ConnectorState::Failed);
-        let config = desired.connectors[&connector_name("crm")].config.clone();
-        Ok(Some(ObservedConnector {
-            config,
-            tasks: failed.tasks.iter().filter(|_| tasks).cloned().collect(),
+        let failed = ObservedConnector {
+            config: desired.connectors[&connector_name("crm")].config.clone(),
+            tasks: failed.tasks.iter().filter(|_| has_task).cloned().collect(),
+            restarts: Restarts { stopped, ..Restarts::default() },
             ..failed
-        }))
+        };
+        world.connectors.insert(connector_name("crm"), Ok(Some(failed)));
+        matches!(diff(&desired, &world).changes.as_slice(), [Change::StopConnector { .. }])
     };
-    world.connectors.insert(connector_name("crm"), failed(true));
-    assert!(matches!(diff(&desired, &world).changes.as_slice(), [Change::StopConnector { .. }]));
-    world.connectors.insert(connector_name("crm"), failed(false));
-    assert!(diff(&desired, &world).changes.is_empty(), "Connect would never call it stopped");
+    assert!(is_told(true, false) && is_told(true, true) && is_told(false, false));
+    assert!(!is_told(false, true), "Connect would never call it stopped");
 }
 
 fn release(host: &str, port: u16, database: &str) -> SlotRelease {
