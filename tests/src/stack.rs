@@ -160,6 +160,12 @@ impl Stack {
         assert!(producer.take_undelivered().is_empty(), "records of {topic} weren't delivered");
     }
 
+    /// How many brokers Kafka has: 1 or 3.
+    pub fn brokers(&self) -> usize {
+        let count = std::fs::read_to_string(self.folder.join("brokers"));
+        count.ok().and_then(|count| count.trim().parse().ok()).unwrap_or(1)
+    }
+
     /// Kills a server as `kill -9` does.
     pub fn kill(&self, server: &str) {
         run("kill", &[server]);

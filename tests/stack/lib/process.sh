@@ -38,10 +38,14 @@ start_server() {
   echo "$pid $(start_time "$pid")" >"$(pid_file "$name")"
 }
 
-# Somebody else's server on our port would answer in the place of ours.
+# Somebody else's server on our port would answer in the place of ours. One of ours that was killed may hold it for a
+# moment longer: its threads end one by one.
 refuse_taken_port() {
-  ! (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null ||
+  local tries=50
+  while (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null; do
+    ((tries-- > 0)) && sleep 0.1 && continue
     die "$1 can't start: another process listens on 127.0.0.1:$2; set ACEQUIA_PORT_OFFSET, e.g. to 100, for other ports"
+  done
 }
 
 # wait_ready NAME SECONDS CHECK...: until the check, a client's call, succeeds.
