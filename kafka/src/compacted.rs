@@ -58,7 +58,7 @@ impl Follower {
         mut tell: impl FnMut(Latest<'_>),
     ) -> Result<bool> {
         let started = Instant::now();
-        let left = || deadline.saturating_sub(started.elapsed());
+        let left = || log::left(started, deadline);
         let Some(topic) =
             admin.describe_topics(std::slice::from_ref(&self.topic), deadline)?.remove(&self.topic)
         else {

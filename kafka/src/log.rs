@@ -67,7 +67,7 @@ pub fn extent(connection: &Connection, topic: &str, end: OffsetOf, deadline: Dur
         return Err(call.failed(code::UNKNOWN_TOPIC_OR_PART, format!("topic {topic} doesn't exist")));
     };
     let partitions: Vec<_> = found.partitions.iter().map(|partition| partition.id).collect();
-    extent_of(&admin, topic, &partitions, end, deadline.saturating_sub(started.elapsed()))
+    extent_of(&admin, topic, &partitions, end, left(started, deadline))
 }
 
 /// Reads every committed record of a topic from its start to the end it has when the call is made, in the order of
@@ -130,6 +130,11 @@ pub(crate) fn read_each(
     read_extent(connection, &extent, (started, deadline), each)
 }
 
+/// What the calls before have left of a deadline, but always enough for a broker that answers.
+pub(crate) fn left(started: Instant, deadline: Duration) -> Duration {
+    deadline.saturating_sub(started.elapsed()).max(Duration::from_secs(1))
+}
+
 /// [`extent`] of partitions that are known.
 pub(crate) fn extent_of(
     admin: &Admin,
@@ -142,8 +147,7 @@ pub(crate) fn extent_of(
     let partitions: Vec<_> = partitions.iter().map(|partition| (topic.to_owned(), *partition)).collect();
     let ends = admin.offsets(&partitions, end, deadline)?;
     // After the ends, so that what retention deletes meanwhile isn't looked for.
-    let starts =
-        admin.offsets(&partitions, OffsetOf::Earliest, deadline.saturating_sub(started.elapsed()))?;
+    let starts = admin.offsets(&partitions, OffsetOf::Earliest, left(started, deadline))?;
     let topic: Arc<str> = Arc::from(topic);
     let positions = |offsets: &BTreeMap<(String, i32), i64>| {
         let at = |((_, partition), offset): (&(String, i32), &i64)| Position {
