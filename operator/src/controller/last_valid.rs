@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::ConfigMaps;
 use crate::kubernetes::objects::{MANAGED_BY, PIPELINE_LABEL, owner};
-use crate::kubernetes::{Error, FIELD_MANAGER, bounded};
+use crate::kubernetes::{Error, FIELD_MANAGER, bounded, is_owned_by};
 
 const KEY: &str = "pipeline.json";
 
@@ -39,13 +39,13 @@ impl LastValid {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &pipeline.namespace);
         let name = name(pipeline);
         let map = bounded(format!("read ConfigMap {name}"), api.get_opt(&name)).await?;
-        let text = map.filter(|map| is_of(&map.metadata, uid)).and_then(|map| map.data?.remove(KEY));
+        let text = map.filter(|map| is_owned_by(&map.metadata, uid)).and_then(|map| map.data?.remove(KEY));
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// Whether it is among the ConfigMaps of its Pipeline.
     pub fn is_among(maps: &[Arc<PartialObjectMeta<ConfigMap>>], pipeline: &PipelineId, uid: &str) -> bool {
-        maps.iter().any(|map| map.name_any() == name(pipeline) && is_of(&map.metadata, uid))
+        maps.iter().any(|map| map.name_any() == name(pipeline) && is_owned_by(&map.metadata, uid))
     }
 
     /// Whether anything was kept of it, also what this version can't read.
@@ -56,7 +56,7 @@ impl LastValid {
         let api: Api<ConfigMap> = Api::namespaced(client.clone(), &pipeline.namespace);
         let name = name(pipeline);
         let map = bounded(format!("read ConfigMap {name}"), api.get_metadata_opt(&name)).await?;
-        Ok(map.is_some_and(|map| is_of(&map.metadata, uid)))
+        Ok(map.is_some_and(|map| is_owned_by(&map.metadata, uid)))
     }
 
     /// Keeps it.
@@ -88,10 +88,6 @@ impl LastValid {
         bounded(what, api.patch(&name, &params, &Patch::Apply(&map))).await?;
         Ok(())
     }
-}
-
-fn is_of(metadata: &ObjectMeta, uid: &str) -> bool {
-    metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }
 
 fn name(pipeline: &PipelineId) -> String {

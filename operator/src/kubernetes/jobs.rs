@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, ListParams};
 
 use super::objects::STAGE_LABEL;
-use super::{Deployments, Error, POLL, bounded, pods};
+use super::{Deployments, Error, POLL, bounded, is_owned_by, pods};
 use crate::model::desired::Job;
 
 impl Deployments {
@@ -70,8 +70,8 @@ impl Deployments {
     /// How the worker of the Job with this UID ended, once it has.
     fn exit_code(&self, uid: &str) -> Option<i32> {
         let pods = self.children.pods(&self.key());
-        let is_its = |pod: &Pod| pod.metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid);
-        pods.iter().filter(|pod| is_its(pod)).find_map(|pod| Some(pods::exit(pod)?.exit_code))
+        let mut its = pods.iter().filter(|pod| is_owned_by(&pod.metadata, uid));
+        its.find_map(|pod| Some(pods::exit(pod)?.exit_code))
     }
 
     async fn last_words(&self, job: &str) -> Option<String> {

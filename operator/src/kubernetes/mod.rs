@@ -21,6 +21,7 @@ use acequia_crds::names::{StageId, StageKind};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -270,7 +271,7 @@ impl Deployments {
         let api: Api<K> = self.api();
         let what = format!("apply {} {name}", K::kind(&()));
         let existing = bounded(what.clone(), api.get_metadata_opt(&name)).await?;
-        if existing.is_some_and(|existing| !self.owns(existing.meta())) {
+        if existing.is_some_and(|existing| !is_owned_by(existing.meta(), &self.shape.uid)) {
             return Err(Error::Foreign { what });
         }
         let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -280,10 +281,6 @@ impl Deployments {
             Some(field) => Err(Error::Altered { what, field }),
             None => Ok(()),
         }
-    }
-
-    fn owns(&self, metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> bool {
-        metadata.owner_references.iter().flatten().any(|owner| owner.uid == self.shape.uid)
     }
 
     async fn create<K>(&self, object: &K) -> Result<K, Error>
@@ -331,6 +328,11 @@ impl Deployments {
         let pipeline = &self.shape.pipeline;
         PipelineKey { namespace: pipeline.namespace.clone(), name: pipeline.name.clone() }
     }
+}
+
+/// Whether the object with this UID is an owner.
+pub fn is_owned_by(metadata: &ObjectMeta, uid: &str) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| owner.uid == uid)
 }
 
 /// An object of that name is there already, or somebody else has written to it meanwhile.
