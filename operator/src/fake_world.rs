@@ -36,6 +36,7 @@ pub(crate) fn empty_desired() -> Desired {
         retired_groups: BTreeSet::new(),
         retains_state: false,
         only_begun: false,
+        namespace_goes: false,
     }
 }
 

@@ -137,7 +137,9 @@ impl Acequia {
             }
             Keeper::Operator(cluster) => {
                 let manifests = self.folder.join("manifests");
-                cluster.apply(&cluster::grants(&manifests)).expect("the grants are applied");
+                cluster
+                    .apply(&cluster::grants(&manifests, cluster::NAMESPACE))
+                    .expect("the grants are applied");
                 cluster.kubectl(&["apply", "-f", &manifests.display().to_string()]);
             }
         }

@@ -262,16 +262,17 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
-/// The `Role` and `RoleBinding` that Connect needs for the manifests of a folder.
+/// The `Role` and `RoleBinding` that Connect, which is in [`NAMESPACE`], needs for the manifests of a folder, applied in
+/// `namespace`.
 ///
 /// # Panics
 /// When `acequia grants` fails.
-pub fn grants(manifests: &Path) -> String {
+pub fn grants(manifests: &Path, namespace: &str) -> String {
     let output = Command::new(crate::process::binary("acequia"))
         .arg("grants")
         .arg("-f")
         .arg(manifests)
-        .args(["--namespace", NAMESPACE])
+        .args(["--namespace", namespace, "--service-account", &format!("{NAMESPACE}/connect")])
         .output()
         .expect("acequia grants runs");
     assert!(output.status.success(), "acequia grants: {}", String::from_utf8_lossy(&output.stderr));

@@ -98,6 +98,14 @@ capabilities: {drop: [ALL]}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  {{- if eq .Values.scope "Cluster" }}
+  verbs: [list, watch]
+  {{- else }}
+  resourceNames: [{{ .Release.Namespace }}]
+  verbs: [get]
+  {{- end }}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, create, delete]

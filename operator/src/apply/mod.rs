@@ -4,6 +4,7 @@
 //! All of it can be repeated: what was done before a crash is seen by the next observation.
 
 mod connectors;
+mod release;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -61,6 +62,16 @@ pub enum Error {
         #[source]
         source: stages::Error,
     },
+    /// The connector couldn't drop them itself.
+    #[error(
+        "slot and publication of connector `{name}` can't be dropped by Kafka Connect while the namespace goes: {why}"
+    )]
+    ReleaseByConnect {
+        /// The connector.
+        name: ConnectorName,
+        /// Why.
+        why: String,
+    },
     /// The configuration of a job can't be written.
     #[error("the configuration of {name} can't be written: {reason}")]
     Job {
@@ -116,7 +127,7 @@ pub async fn carry_out(
         Lane::Topics => topics::carry_out(tools, changes).await,
         Lane::Connector(_) => {
             for change in changes {
-                connectors::carry_out(tools, change).await?;
+                connectors::carry_out(tools, desired, change).await?;
             }
             Ok(())
         }

@@ -53,7 +53,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    const fn is_warning(self) -> bool {
+    /// Something that a person should know.
+    pub const fn is_warning(self) -> bool {
         matches!(self, Self::InvalidSpec | Self::Refused | Self::LeftBehind)
     }
 
@@ -108,13 +109,27 @@ impl Told {
     }
 }
 
-/// Tells it.
+/// The pod that this is, if the chart has said so.
+pub fn own_pod() -> Option<ObjectReference> {
+    let says = |name: &str| std::env::var(name).ok();
+    Some(ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(says("POD_NAME")?),
+        namespace: Some(says("POD_NAMESPACE")?),
+        uid: says("POD_UID"),
+        ..ObjectReference::default()
+    })
+}
+
+/// Tells it, in the namespace of what it is about.
 ///
 /// # Errors
 /// The API server refused, for example because the namespace is going.
 pub async fn publish(
     client: &Client,
     about: &ObjectReference,
+    related: Option<&ObjectReference>,
     reason: Reason,
     note: &str,
 ) -> Result<(), Error> {
@@ -131,6 +146,7 @@ pub async fn publish(
         note: Some(note.chars().take(NOTE_MAX_CHARS).collect()),
         reason: Some(reason.word()),
         regarding: Some(about.clone()),
+        related: related.cloned(),
         reporting_controller: Some(format!("acequia.dev/{FIELD_MANAGER}")),
         reporting_instance: Some(std::env::var("POD_NAME").unwrap_or_else(|_| FIELD_MANAGER.to_owned())),
         type_: Some(if reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),

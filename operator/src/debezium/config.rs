@@ -75,6 +75,12 @@ pub enum Refused {
         /// What is written.
         name: String,
     },
+    /// No name that Acequia gives to a slot or a publication.
+    #[error("`{name}` is no slot or publication of Acequia's")]
+    SlotName {
+        /// What is written.
+        name: String,
+    },
     /// The Connect workers can't read a certificate as a file.
     #[error(
         "store.caSecret: not available in this version for connectors in the cluster; use sslMode: require"
@@ -173,22 +179,22 @@ fn tables(spec: &Debezium) -> Result<Vec<Table<'_>>, Refused> {
         .collect()
 }
 
-fn is_identifier(name: &str) -> bool {
+pub(super) fn is_identifier(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// A user's text that goes into the configuration: nothing in it may be a reference that Connect resolves.
-fn plain<'a>(field: &str, text: &'a str) -> Result<&'a str, Refused> {
+pub(super) fn plain<'a>(field: &str, text: &'a str) -> Result<&'a str, Refused> {
     if text.contains("${") { Err(Refused::Reference { field: field.to_owned() }) } else { Ok(text) }
 }
 
-fn secret_name<'a>(field: &'static str, name: &'a str) -> Result<&'a str, Refused> {
+pub(super) fn secret_name<'a>(field: &'static str, name: &'a str) -> Result<&'a str, Refused> {
     if is_secret_name(name) { Ok(name) } else { Err(Refused::SecretName { field, name: name.to_owned() }) }
 }
 
-const fn ssl_mode(mode: SslMode) -> &'static str {
+pub(super) const fn ssl_mode(mode: SslMode) -> &'static str {
     match mode {
         SslMode::Disable => "disable",
         SslMode::Prefer => "prefer",

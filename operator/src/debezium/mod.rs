@@ -5,11 +5,13 @@
 
 mod config;
 mod heartbeat;
+mod release;
 mod routing;
 mod secrets;
 
 pub use config::{Input, Refused, config, normalise};
 pub(crate) use heartbeat::COMPLAINT;
+pub use release::{RELEASED, release_config};
 pub use secrets::SecretReferences;
 
 #[cfg(test)]

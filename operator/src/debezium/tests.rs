@@ -6,6 +6,7 @@ use acequia_crds::debezium_keys::{KEYS, ROUTING, Rule};
 use acequia_crds::names::{HEARTBEAT_PREFIX, PipelineId};
 use acequia_crds::pipeline::source::Debezium;
 use acequia_crds::pipeline::store::Postgres;
+use acequia_crds::stage::SlotRelease;
 use proptest::prelude::*;
 
 use super::routing::escape_regex;
@@ -206,4 +207,26 @@ proptest! {
         prop_assert!(matches(&escape_regex(&text), &text));
         prop_assert_eq!(matches(&escape_regex(&text), &other), text == other);
     }
+}
+
+#[test]
+fn a_connector_that_releases_runs_one_statement_and_makes_nothing() {
+    let mut release = SlotRelease {
+        store: plain_store(),
+        slot: "acequia_local_default_instashop_shop".to_owned(),
+        publication: "acequia_pub".to_owned(),
+    };
+    let secrets = SecretReferences::in_namespace("shop");
+    let config = release_config(&release, &secrets).unwrap();
+    assert_eq!(config["database.password"], "${secrets:shop/instashop-db:password}");
+    assert_eq!(config["publication.autocreate.mode"], "disabled");
+    let statement = &config["database.initial.statements"];
+    // Debezium takes it apart at each single `;`.
+    assert!(!statement.replace(";;", "").contains(';'), "{statement}");
+    assert!(statement.contains("slot_name = 'acequia_local_default_instashop_shop'"), "{statement}");
+    assert!(statement.contains("DROP PUBLICATION IF EXISTS \"acequia_pub\""), "{statement}");
+    release.publication = "x\"; DROP TABLE orders".to_owned();
+    assert!(matches!(release_config(&release, &secrets), Err(Refused::SlotName { .. })));
+    release = SlotRelease { publication: "p".to_owned(), slot: "'s".to_owned(), ..release };
+    assert!(matches!(release_config(&release, &secrets), Err(Refused::SlotName { .. })));
 }

@@ -76,6 +76,7 @@ pub fn desired(
         retired_groups: BTreeSet::new(),
         retains_state: false,
         only_begun: false,
+        namespace_goes: false,
     })
 }
 
@@ -109,6 +110,7 @@ pub fn begun_removals(identity: PipelineId, kafka: Kafka, connect_urls: BTreeSet
         retired_groups: BTreeSet::new(),
         retains_state: true,
         only_begun: true,
+        namespace_goes: false,
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn removed(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         if desired.only_begun && !is_begun {
             continue;
         }
-        if desired.stages.is_empty() && !observed.stages.is_empty() {
+        if desired.stages.is_empty() && !observed.stages.is_empty() && !desired.namespace_goes {
             plan.wait(format!("{REMOVAL} {name}"), "the stages to stop".to_owned());
             continue;
         }

@@ -25,7 +25,11 @@ pub(super) fn all(desired: &Desired, observed: &Observed, plan: &mut Plan) {
         }
     }
     for id in observed.stages.keys().filter(|id| !desired.stages.contains_key(*id)) {
-        stopped(id, observed, plan);
+        if desired.namespace_goes {
+            ended(id, observed, plan);
+        } else {
+            stopped(id, observed, plan);
+        }
     }
 }
 
@@ -33,7 +37,14 @@ fn stopped(id: &StageId, observed: &Observed, plan: &mut Plan) {
     let Some(existing) = observed.stages.get(id) else { return };
     if existing.wanted > 0 {
         plan.changes.push(Change::StopStage { id: id.clone() });
-    } else if !existing.replicas.is_empty() {
+    } else {
+        ended(id, observed, plan);
+    }
+}
+
+/// Nothing is to be done, only that its processes are still there.
+fn ended(id: &StageId, observed: &Observed, plan: &mut Plan) {
+    if has_processes(id, observed) {
         plan.wait(format!("{STOP} {id}"), "its processes to end".to_owned());
     }
 }

@@ -31,6 +31,10 @@ pub struct Desired {
     /// The Pipeline is gone, and of what it left only removals of connectors that were begun are seen through.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub only_begun: bool,
+    /// The Pipeline goes with its namespace: its pods end without the operator, none can be started, and its Secrets are there
+    /// only until the last pod is gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub namespace_goes: bool,
 }
 
 impl Desired {

@@ -199,6 +199,16 @@ impl Reconciler {
         self.deleting = true;
     }
 
+    /// The namespace of a Pipeline that is being taken away goes too; see [`Desired::namespace_goes`]. True: that is news.
+    pub fn namespace_goes(&mut self) -> bool {
+        if self.desired.namespace_goes {
+            return false;
+        }
+        let wanted = Desired { namespace_goes: true, ..(*self.desired).clone() };
+        // The same servers as before, so nothing about them is refused.
+        self.take_up(wanted, self.generation).is_ok()
+    }
+
     /// The stages have changed: they are looked at again at once.
     pub fn stages_changed(&mut self) {
         self.parts.outdated(PartKey::Stages);

@@ -8,7 +8,7 @@ use acequia_tests::database::Database;
 use acequia_tests::stack::KAFKA_DEADLINE;
 use acequia_tests::wait::until;
 
-use crate::small::{READY_DEADLINE, Small};
+use crate::small::Small;
 
 /// How long a server may take to be back.
 const BACK_DEADLINE: Duration = Duration::from_secs(120);
@@ -146,60 +146,4 @@ fn with_the_operator_uninstalled_first_a_pipeline_can_still_be_deleted() {
     small.cluster.helm(&install).expect("the chart is installed again");
     small.cluster.helm(&["test", RELEASE, "--timeout", "60s"]).expect("helm test");
     clean_up(small);
-}
-
-fn set_scope(cluster: &Cluster, scope: &str) {
-    let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
-    let everywhere = format!(
-        "kafka[1].bootstrapServers=kafka.{NAMESPACE}.svc:9092,connect[1].url=http://connect.{NAMESPACE}.svc:8083"
-    );
-    let values = format!(
-        "scope={scope},kafka[0].bootstrapServers=kafka:9092,connect[0].url=http://connect:8083,{everywhere}"
-    );
-    let upgrade =
-        ["upgrade", RELEASE, &chart, "--reuse-values", "--set", &values, "--wait", "--timeout", "120s"];
-    cluster.helm(&upgrade).expect("the chart is upgraded");
-}
-
-#[test]
-fn a_pipeline_goes_with_its_namespace() {
-    let mut small = Small::ready("wide", |manifest| manifest);
-    set_scope(&small.cluster, "Cluster");
-    // What there was goes on, is changed and healed under the rights of the ClusterRole.
-    small.acequia.edit(|pipeline| {
-        pipeline["spec"]["sinks"][1]["postgres"]["columns"][0]["value"] = "event.source.table".into();
-    });
-    small.wait_until_ready();
-    small.flows("under the ClusterRole");
-    let other = format!("{}-elsewhere", small.name);
-    small.cluster.kubectl(&["create", "namespace", &other]);
-    let manifest = format!(
-        "apiVersion: acequia.dev/v1alpha1\nkind: Pipeline\nmetadata: {{name: there, namespace: {other}}}\nspec:\n  \
-         deletionPolicy: Delete\n  kafka: {{bootstrapServers: \"kafka.{NAMESPACE}.svc:9092\"}}\n  \
-         topics: [{{name: {}_elsewhere}}]\n",
-        small.topic()
-    );
-    small.cluster.apply_anywhere(&manifest).expect("the Pipeline is applied");
-    let ready = format!("--namespace={other}");
-    small.cluster.kubectl_anywhere(&[
-        &ready,
-        "wait",
-        "pipeline/there",
-        "--for=condition=Ready",
-        "--timeout=60s",
-    ]);
-    assert!(topics(&small).iter().any(|name| name.ends_with("_elsewhere")), "the topic is there");
-    let started = Instant::now();
-    small.cluster.kubectl_anywhere(&["delete", "namespace", &other, "--wait=true", "--timeout=60s"]);
-    println!("the namespace was gone after {:.1} s", started.elapsed().as_secs_f64());
-    until(
-        "its topic is gone",
-        READY_DEADLINE,
-        || topics(&small),
-        |topics| topics.iter().all(|name| !name.ends_with("_elsewhere")),
-    );
-    let (stack, slots) = (small.stack.clone(), slots_of(&small));
-    small.delete();
-    assert_eq!(Database::open_as_superuser(&stack).number(&slots), 0, "the slot");
-    set_scope(&Cluster::brought_up(), "Namespaced");
 }

@@ -11,4 +11,5 @@ mod deletions;
 mod edits;
 mod faults;
 mod instashop;
+mod namespaces;
 mod small;

@@ -17,6 +17,9 @@ use crate::reconcile::Reconciler;
 
 /// An operator that comes when the deadline has all but passed tries at least so long.
 const LATE_TRY: Duration = Duration::from_secs(15);
+/// How long a Pipeline is held at most that goes with its namespace: with scope Namespaced the operator goes too, and its pod is
+/// killed soon after.
+pub const SEE_OFF_LASTS: Duration = Duration::from_secs(30);
 /// How long it is tried to take away what a Pipeline left that was let go.
 const CLEAR_UP_LASTS: Duration = Duration::from_hours(1);
 
@@ -26,10 +29,14 @@ impl Keeper {
         if !object::has_finalizer(object) {
             return Ok(Next::Gone);
         }
-        let let_go_at = match self.let_go_at {
+        let mut let_go_at = match self.let_go_at {
             Some(at) => at,
             None => self.begin_deletion(object).await?,
         };
+        if self.namespace_goes() && self.reconciler.as_mut().is_some_and(Reconciler::namespace_goes) {
+            let_go_at = let_go_at.min(Instant::now() + SEE_OFF_LASTS);
+            self.let_go_at = Some(let_go_at);
+        }
         let Some(reconciler) = &mut self.reconciler else {
             // What was carried out was kept before. Now nobody knows the servers that it was carried out on.
             if LastValid::is_there(&self.office.client, &self.id(), &object.uid().unwrap_or_default()).await?
@@ -85,8 +92,11 @@ impl Keeper {
     async fn leave_behind(&self, object: &DynamicObject) {
         let Some(report) = self.reconciler.as_ref().and_then(Reconciler::report) else { return };
         let left = crate::status::left_behind(report);
-        let seconds = deleted_for(object).as_secs();
-        let note = format!("let go after {seconds} s; left behind: {left}");
+        let when = match deleted_for(object).as_secs() {
+            0 => "with its namespace".to_owned(),
+            seconds => format!("after {seconds} s"),
+        };
+        let note = format!("let go {when}; left behind: {left}");
         self.office.metrics.left_behind();
         self.tell(Reason::LeftBehind, &note).await;
     }

@@ -14,11 +14,12 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Client, Resource as _};
 use tokio::sync::{broadcast, watch};
 
-pub use self::deletion::clear_up;
+pub use self::deletion::{SEE_OFF_LASTS, clear_up};
 use self::retry::Retry;
 use super::events::{self, Reason};
 use super::last_valid::LastValid;
 use super::metrics::Metrics;
+use super::namespaces::Going;
 use super::object;
 use super::settings::OperatorSettings;
 use super::status::Writer;
@@ -52,6 +53,8 @@ pub struct Office {
     pub metrics: Arc<Metrics>,
     /// Changes when the operator ends.
     pub stopping: watch::Receiver<bool>,
+    /// Namespaces that are being deleted.
+    pub going: watch::Receiver<Going>,
 }
 
 impl Office {
@@ -66,6 +69,13 @@ impl Office {
         let stages = Arc::new(Stages::Deployments(Box::new(deployments)));
         let reconciler = Reconciler::new(wanted, generation, Arc::clone(&self.access), stages);
         reconciler.map_err(|error| error.to_string())
+    }
+
+    /// The operator's own pod, unless its namespace goes too: what Events are about that can't be written elsewhere.
+    fn own_pod(&self) -> Option<ObjectReference> {
+        let pod = events::own_pod()?;
+        let is_going = pod.namespace.as_ref().is_some_and(|own| self.going.borrow().contains(own));
+        (!is_going).then_some(pod)
     }
 }
 
@@ -181,7 +191,7 @@ impl Keeper {
     /// Takes in the newest object, turns once, and tells what came of it.
     async fn step(&mut self) -> Result<Next, Error> {
         let Some(object) = self.objects.borrow_and_update().clone() else { return Ok(Next::Gone) };
-        if object.metadata.deletion_timestamp.is_some() {
+        if object.metadata.deletion_timestamp.is_some() || self.namespace_goes() {
             return self.let_go(&object).await;
         }
         // What can't be read or kept just now doesn't stop what is there from being healed.
@@ -240,9 +250,22 @@ impl Keeper {
     async fn tell(&self, reason: Reason, note: &str) {
         let (namespace, pipeline) = (&self.key.namespace, &self.key.name);
         tracing::info!(namespace, pipeline, reason = reason.word(), note);
-        if let Err(error) = events::publish(&self.office.client, &self.about, reason, note).await {
+        let published = if self.namespace_goes() {
+            // Nothing can be created there any more.
+            let Some(pod) = self.office.own_pod().filter(|_| reason.is_warning()) else { return };
+            let note = format!("Pipeline {namespace}/{pipeline}: {note}");
+            events::publish(&self.office.client, &pod, Some(&self.about), reason, &note).await
+        } else {
+            events::publish(&self.office.client, &self.about, None, reason, note).await
+        };
+        if let Err(error) = published {
             tracing::warn!(namespace, pipeline, %error, "an Event could not be published");
         }
+    }
+
+    /// Its namespace is being deleted.
+    fn namespace_goes(&self) -> bool {
+        self.office.going.borrow().contains(&self.key.namespace)
     }
 }
 

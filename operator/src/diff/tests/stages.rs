@@ -4,7 +4,7 @@ use crate::diff::diff;
 use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, Desired, Reads, RunPolicy};
 use crate::model::observed::GroupLag;
-use crate::model::plan::Change;
+use crate::model::plan::{Change, Plan};
 
 const GROUP: &str = "acequia.default.shop.sink-dwh";
 
@@ -126,4 +126,30 @@ fn what_is_stopped_stays_so_while_nobody_knows_whether_it_has_drained() {
     assert!(diff(&suspended(), &world).run.is_empty());
     drained.lag.insert(GROUP.into(), Ok(GroupLag { records: 3, members: 0, is_shared: false }));
     assert!(diff(&suspended(), &drained).run.contains(&sink()), "it is known not to have drained");
+}
+
+#[test]
+fn in_a_namespace_that_goes_stages_end_by_themselves_and_connectors_do_not_wait_for_them() {
+    let (desired, mut world) = (shop(), empty_world());
+    converge(&desired, &mut world);
+    let connector = connector_name("crm");
+    let mut gone = Desired { namespace_goes: true, ..empty_desired() };
+    gone.connect_urls.clone_from(&desired.connect_urls);
+    let plan = diff(&gone, &world);
+    assert!(
+        matches!(&plan.changes[..], [Change::RemoveConnector { name, .. }] if *name == connector),
+        "{plan:?}"
+    );
+    let waits = |plan: &Plan, what: &str| plan.waiting.iter().any(|waiting| waiting.what.starts_with(what));
+    assert!(waits(&plan, "stop of sink-dwh") && waits(&plan, "release of topic orders"), "{plan:?}");
+    // Its Deployments are there until the namespace's last pod has ended.
+    for stage in world.stages.values_mut() {
+        stage.replicas.clear();
+    }
+    world.connectors.insert(connector.clone(), Ok(None));
+    let plan = diff(&gone, &world);
+    assert!(
+        matches!(&plan.changes[..], [Change::RemoveConnector { .. }]) && !waits(&plan, "stop of"),
+        "{plan:?}"
+    );
 }
