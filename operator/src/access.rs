@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use acequia_crds::pipeline::kafka::Kafka;
 use serde::Deserialize;
 
+use crate::calls::Calls;
 use crate::cluster::Cluster;
 use crate::connect::{self, Client, LoginFiles};
 use crate::observe::connect::{CALL_DEADLINE, Connect};
@@ -28,6 +29,7 @@ pub struct Allowed {
     kafka: Vec<Kafka>,
     connect: Vec<ConnectServer>,
     secrets: PathBuf,
+    calls: Calls,
     /// Shared by all Pipelines that use them.
     clusters: Shared<Cluster>,
     connects: Shared<Connect>,
@@ -111,9 +113,11 @@ impl Access {
 }
 
 impl Allowed {
-    /// These servers; `secrets` is the folder with the operator's own secrets, `<folder>/<secret>/<key>`.
-    pub const fn new(kafka: Vec<Kafka>, connect: Vec<ConnectServer>, secrets: PathBuf) -> Self {
-        Self { kafka, connect, secrets, clusters: Shared::new(), connects: Shared::new() }
+    /// These servers; `secrets` is the folder with the operator's own secrets, `<folder>/<secret>/<key>`. All
+    /// calls to them are counted.
+    pub fn new(kafka: Vec<Kafka>, connect: Vec<ConnectServer>, secrets: PathBuf, calls: Calls) -> Self {
+        let (clusters, connects) = (Shared::new(), Shared::new());
+        Self { kafka, connect, secrets, calls, clusters, connects }
     }
 
     fn cluster(&self, kafka: &Kafka, namespace: &str) -> Result<Arc<Cluster>, Error> {
@@ -129,7 +133,9 @@ impl Allowed {
             named.split(',').map(|server| in_namespace(server.trim(), namespace)).collect();
         let bootstrap_servers = servers.join(",");
         let kafka = Kafka { bootstrap_servers: bootstrap_servers.clone(), ..entry.clone() };
-        self.clusters.get(&bootstrap_servers, || Ok(Cluster::new(kafka, self.secrets.clone())))
+        self.clusters.get(&bootstrap_servers, || {
+            Ok(Cluster::new(kafka, self.secrets.clone()).counted(self.calls.clone()))
+        })
     }
 
     fn connect(&self, url: &str, namespace: &str) -> Result<Arc<Connect>, Error> {
@@ -150,7 +156,9 @@ impl Allowed {
             .split_once('/')
             .map_or((rest, String::new()), |(authority, path)| (authority, format!("/{path}")));
         let url = format!("{scheme}://{}{path}", in_namespace(authority, namespace));
-        self.connects.get(&url, || Ok(Connect::new(Client::new(&url, CALL_DEADLINE, login)?)))
+        self.connects.get(&url, || {
+            Ok(Connect::new(Client::new(&url, CALL_DEADLINE, login)?.counted(self.calls.clone())))
+        })
     }
 }
 
@@ -214,7 +222,7 @@ mod tests {
     fn allowed() -> Access {
         let kafka = Kafka { bootstrap_servers: "kafka:9092".into(), tls: None, sasl: None };
         let connect = ConnectServer { url: "http://connect:8083".into(), credentials_secret: None };
-        Access::Allowed(Allowed::new(vec![kafka], vec![connect], PathBuf::from("secrets")))
+        Access::Allowed(Allowed::new(vec![kafka], vec![connect], PathBuf::from("secrets"), Calls::new()))
     }
 
     #[test]

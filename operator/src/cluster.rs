@@ -15,6 +15,7 @@ use acequia_kafka::{Connection, KafkaError, Login, Secret, TlsFiles, compacted};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::calls::Calls;
 use crate::claims::ClaimLog;
 use crate::model::observed::{Part, Unreachable};
 use crate::model::ownership::{Claim, ClaimKey, Ownership};
@@ -72,6 +73,7 @@ pub struct Cluster {
     /// It was made, or found well, by this program.
     has_ownership_topic: AtomicBool,
     missing: Mutex<Missing>,
+    calls: Calls,
 }
 
 /// Whether the ownership topic is missing.
@@ -100,7 +102,14 @@ impl Cluster {
             looks: Semaphore::const_new(LOOKS),
             has_ownership_topic: AtomicBool::new(false),
             missing: Mutex::new(Missing::NeverSeen),
+            calls: Calls::new(),
         }
+    }
+
+    /// Its calls count among these.
+    #[must_use]
+    pub fn counted(self, calls: Calls) -> Self {
+        Self { calls, ..self }
     }
 
     /// What it is called in messages.
@@ -186,7 +195,8 @@ impl Cluster {
             }
             result
         };
-        tokio::task::spawn_blocking(run).await.unwrap_or(Err(Error::Interrupted))
+        let call = async { tokio::task::spawn_blocking(run).await.unwrap_or(Err(Error::Interrupted)) };
+        self.calls.timed("kafka", call).await
     }
 
     /// Records claims; None takes one back. Returns when the broker has them.

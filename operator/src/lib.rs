@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod apply;
+pub mod calls;
 pub mod claims;
 pub mod cluster;
 pub mod command;

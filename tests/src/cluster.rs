@@ -1,6 +1,7 @@
 //! The local Kubernetes cluster, with the servers of `examples/stack` and the operator in it, brought up by
 //! `tests/cluster/install` before the tests.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -255,6 +256,21 @@ impl Cluster {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
+}
+
+/// The operator's metrics: name with labels as Prometheus writes them, and the value.
+///
+/// # Panics
+/// When it doesn't answer.
+pub fn metrics(cluster: &Cluster) -> BTreeMap<String, f64> {
+    let at = format!("/api/v1/namespaces/{NAMESPACE}/services/{RELEASE}:8080/proxy/metrics");
+    let text = cluster.kubectl_anywhere(&["get", "--raw", &at]);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let values = lines.filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.strip_prefix("acequia_operator_")?.to_owned(), value.parse().ok()?))
+    });
+    values.collect()
 }
 
 /// A condition of an object.

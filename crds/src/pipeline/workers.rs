@@ -12,7 +12,7 @@ use super::text::{self, IntOrText};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Workers {
-    /// Image. Default: the operator's.
+    /// Image, of the operator's version. Default: the operator's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<text::Short>")]
     pub image: Option<String>,

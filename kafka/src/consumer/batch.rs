@@ -10,6 +10,7 @@ use rdkafka::bindings as rd;
 use super::fetch::{Fetched, fetch};
 use super::position::Assigned;
 use super::rejoin::Rejoin;
+use super::remembered::Remembered;
 use super::sorting::{TopicNames, sort_in};
 use super::{ConsumerSettings, Fault, Position, Rebalance, Records, TopicPartition, fault};
 use crate::connection::Connection;
@@ -37,6 +38,8 @@ pub struct BatchConsumer {
     buffer: Vec<*mut rd::rd_kafka_message_t>,
     last_outage: Option<String>,
     rejoin: Rejoin,
+    // Until it is known that a static member has got all it is to get.
+    remembered: Option<Remembered>,
 }
 
 // SAFETY: the buffer's pointers are only there while `poll` runs; everything else may move between threads.
@@ -68,10 +71,7 @@ impl BatchConsumer {
         }
         let queue = Queue::of_consumer(&client).ok_or_else(|| call.invalid("the group has no name"))?;
         client.inbox().wake(Some(&queue));
-        let list = PartitionList::of(call, settings.topics.iter().map(|topic| (topic.as_str(), -1, 0)))?;
-        // SAFETY: client and list are alive; the list is copied.
-        let code = unsafe { rd::rd_kafka_subscribe(client.as_ptr(), list.as_ptr()) };
-        client.check("subscribe", code)?;
+        subscribe(&client, &settings.topics)?;
         Ok(Self {
             queue,
             client,
@@ -84,6 +84,7 @@ impl BatchConsumer {
             buffer: Vec::new(),
             last_outage: None,
             rejoin: Rejoin::default(),
+            remembered: Remembered::of(connection, settings),
         })
     }
 
@@ -91,6 +92,7 @@ impl BatchConsumer {
     /// `max_records` records. Must be called more often than `max_poll_interval_ms`.
     pub fn poll(&mut self, max_records: usize, timeout: Duration) -> Polled {
         let mut faults: Vec<_> = self.go_back().err().map(Fault::Other).into_iter().collect();
+        faults.extend(self.join_anew_if_incomplete().err().map(Fault::Other));
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut batches = Vec::new();
         for message in fetch(&self.queue, &mut buffer, max_records, timeout) {
@@ -162,7 +164,30 @@ impl BatchConsumer {
         for position in at {
             self.assigned.insert(position.topic_partition(), Assigned::at(position.offset));
         }
+        if let Some(remembered) = &mut self.remembered {
+            remembered.has_joined(Instant::now());
+        }
         Ok(())
+    }
+
+    /// Leaves the group and joins it anew, where it has partitions that no member gets.
+    fn join_anew_if_incomplete(&mut self) -> Result<()> {
+        let due = |remembered: &&mut Remembered| remembered.is_due(Instant::now());
+        let Some(remembered) = self.remembered.as_mut().filter(|_| !self.unanswered).filter(due) else {
+            return Ok(());
+        };
+        let Some(missing) = remembered.missing() else { return Ok(()) };
+        let topics = std::mem::take(&mut remembered.topics);
+        self.remembered = None;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(?missing, "nobody in the group has these partitions: it is joined anew");
+        // Unlike one that ends, a static member that unsubscribes leaves its group at once.
+        // SAFETY: the client is alive.
+        let code = unsafe { rd::rd_kafka_unsubscribe(self.client.as_ptr()) };
+        self.client.check("unsubscribe", code)?;
+        subscribe(&self.client, &topics)
     }
 
     /// Stops reading partitions: the answer to [`Rebalance::Revoked`] and [`Rebalance::Lost`], to be given once, with
@@ -284,6 +309,14 @@ impl BatchConsumer {
             }
         }
     }
+}
+
+fn subscribe(client: &Client, topics: &[String]) -> Result<()> {
+    let call = client.call("subscribe");
+    let list = PartitionList::of(call, topics.iter().map(|topic| (topic.as_str(), -1, 0)))?;
+    // SAFETY: client and list are alive; the list is copied.
+    let code = unsafe { rd::rd_kafka_subscribe(client.as_ptr(), list.as_ptr()) };
+    client.check("subscribe", code)
 }
 
 impl Drop for BatchConsumer {

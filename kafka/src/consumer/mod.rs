@@ -23,6 +23,7 @@ mod log_reader;
 mod position;
 mod records;
 mod rejoin;
+mod remembered;
 mod settings;
 mod sorting;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use acequia_kafka::admin::Admin;
 use acequia_kafka::consumer::{Fault, Rebalance};
 use acequia_kafka::log;
 
@@ -167,6 +168,34 @@ fn a_second_static_member_with_the_same_id_fences_the_first() {
     });
     step_until("the second's partition", &mut [&mut second], |members| !members[0].partitions().is_empty());
     broker.delete(&[&topic]);
+}
+
+/// A coordinator gives a static member that comes back what it had (KAFKA-13435).
+#[test]
+fn a_static_member_that_comes_back_reads_partitions_and_topics_that_were_added_meanwhile() {
+    let Some(broker) = broker() else { return };
+    let [one, other] = ["static-one", "static-other"].map(|what| broker.topic(what, 1, &[]));
+    let (group, database) = (unique("group"), Database::default());
+    let reads = |topics: &[&str]| {
+        let mut settings = settings(&group, topics);
+        settings.instance_id = Some("pod-0".into());
+        // Nothing comes from a session that is over.
+        settings.session_timeout_ms = 300_000;
+        settings
+    };
+    let mut before = Member::join(&broker.connection, &reads(&[&one]), &database);
+    step_until("the partition", &mut [&mut before], |members| members[0].partitions().len() == 1);
+    before.consumer.close(DEADLINE).unwrap();
+    let admin = Admin::connect(&broker.connection, "acequia-test").unwrap();
+    let grown = admin.create_partitions(&[(one.clone(), 3)], DEADLINE).unwrap();
+    assert!(grown.values().all(Result::is_ok), "{grown:?}");
+    let mut again = Member::join(&broker.connection, &reads(&[&one, &other]), &database);
+    step_until("all partitions", &mut [&mut again], |members| members[0].partitions().len() == 4);
+    broker.write(&one, 3, 30);
+    broker.write(&other, 1, 10);
+    step_until("all records", &mut [&mut again], |_| database.read_count() >= 40);
+    database.assert_each_record_once();
+    broker.delete(&[&one, &other]);
 }
 
 #[test]

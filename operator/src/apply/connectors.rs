@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use acequia_crds::names::ConnectorName;
 
-use super::{Error, Tools, release};
+use super::{Error, Tools, slot_release};
 use crate::connect::{self, Client};
 use crate::model::desired::{DeletionPolicy, Desired};
 use crate::model::ownership::{Claim, ClaimKey, ClaimState, Claimed, ConnectorClaim};
@@ -64,12 +64,12 @@ async fn remove(
     match &claim.release {
         // First, since it needs a Secret that goes with the namespace.
         Some(release) if desired.namespace_goes => {
-            let released = release::by_connect(client, name, release, &tools.identity).await;
-            released.and(remove_with_offsets(client, name).await)
+            slot_release::by_connect(client, name, release, &tools.identity).await?;
+            remove_with_offsets(client, name).await
         }
         Some(release) => {
             remove_with_offsets(client, name).await?;
-            release::by_job(tools, name, release, &claim.workers).await
+            slot_release::by_job(tools, name, release, &claim.workers).await
         }
         None => remove_with_offsets(client, name).await,
     }

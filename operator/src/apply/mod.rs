@@ -4,7 +4,7 @@
 //! All of it can be repeated: what was done before a crash is seen by the next observation.
 
 mod connectors;
-mod release;
+mod slot_release;
 mod topics;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use super::explain::{Explanation, Fault, explain};
 use super::model::{Connector, InfoAnswer, ListEntry, Plugin, StatusAnswer};
 use super::redact::redact;
 use super::trace;
+use crate::calls::Calls;
 use crate::http::{Answer, Http, Login, NoAnswer, Verb};
 
 /// Files with the login of a Connect cluster that asks for one. They are read again for each call, so a rotated
@@ -33,6 +34,7 @@ pub struct Client {
     url: String,
     login: Option<LoginFiles>,
     pub(super) logins: Logins,
+    calls: Calls,
 }
 
 impl Client {
@@ -49,9 +51,15 @@ impl Client {
             return Err(Error::InvalidUrl { url: redact(&url) });
         }
         match Http::new(call_deadline) {
-            Ok(http) => Ok(Self { http, url, login, logins: Logins::default() }),
+            Ok(http) => Ok(Self { http, url, login, logins: Logins::default(), calls: Calls::new() }),
             Err(failure) => Err(Error::Unreachable { url, reason: failure.to_string() }),
         }
+    }
+
+    /// Its calls count among these.
+    #[must_use]
+    pub fn counted(self, calls: Calls) -> Self {
+        Self { calls, ..self }
     }
 
     /// The cluster is up and has read its own topics.
@@ -236,7 +244,8 @@ impl Client {
     async fn call(&self, verb: Verb, at: &str, body: Option<&Value>) -> Result<Answer, Error> {
         let login = self.login.as_ref().map(read_login).transpose()?;
         let url = format!("{}{at}", self.url);
-        self.http.call(verb, &url, body, login.as_ref()).await.map_err(|failure| match failure {
+        let call = self.http.call(verb, &url, body, login.as_ref());
+        self.calls.timed("connect", call).await.map_err(|failure| match failure {
             NoAnswer::Timeout => Error::Timeout { url: self.url.clone(), deadline: self.http.deadline() },
             NoAnswer::Unreachable(reason) => {
                 Error::Unreachable { url: self.url.clone(), reason: redact(&reason) }

@@ -10,6 +10,8 @@ use crate::debezium::COMPLAINT;
 pub enum Fault {
     /// The database refuses name and password.
     WrongPassword,
+    /// The role may not log in, or not from there.
+    LoginDenied,
     /// Connect couldn't replace the reference to a secret by its value.
     SecretNotFound,
     /// The database's host name means nothing to Connect.
@@ -61,6 +63,7 @@ impl Fault {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WrongPassword => "WrongPassword",
+            Self::LoginDenied => "LoginDenied",
             Self::SecretNotFound => "SecretNotFound",
             Self::UnknownHost => "UnknownHost",
             Self::DatabaseUnreachable => "DatabaseUnreachable",
@@ -106,6 +109,9 @@ pub struct Explanation {
 const SIGNS: &[(&str, Fault)] = &[
     ("failed to find any class that implements connector", Fault::MissingPlugin),
     ("for user \"${", Fault::SecretNotFound),
+    ("is not permitted to log in", Fault::LoginDenied),
+    ("no pg_hba.conf entry for replication", Fault::NoReplicationRight),
+    ("no pg_hba.conf entry", Fault::LoginDenied),
     ("password authentication failed", Fault::WrongPassword),
     ("role \"", Fault::WrongPassword),
     ("no password was provided", Fault::WrongPassword),
@@ -213,6 +219,7 @@ impl Facts<'_> {
 fn sentence(fault: Fault, text: &str, facts: &Facts<'_>) -> String {
     match fault {
         Fault::WrongPassword
+        | Fault::LoginDenied
         | Fault::SecretNotFound
         | Fault::UnknownHost
         | Fault::DatabaseUnreachable
@@ -252,6 +259,10 @@ fn connection_sentence(fault: Fault, facts: &Facts<'_>) -> String {
         Fault::WrongPassword => format!(
             "PostgreSQL at {server} refuses name or password for database {database}: correct the keys username and \
              password of the store's credentialsSecret"
+        ),
+        Fault::LoginDenied => format!(
+            "PostgreSQL at {server} doesn't let the user of the store's credentialsSecret log in to database {database}: \
+             ALTER ROLE … LOGIN, or admit it in pg_hba.conf, where sslMode counts, too"
         ),
         Fault::SecretNotFound => format!(
             "Kafka Connect can't resolve {}: make that secret readable for Connect, with the keys username and \

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use kube::ResourceExt as _;
@@ -12,13 +12,13 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::leftovers::Leftover;
-use super::pipeline::{Keeper, Office, SEE_OFF_LASTS, clear_up};
+use super::pipeline::{Keeper, Office, clear_up};
 use crate::kubernetes::children::PipelineKey;
 
 /// How long the tasks may take to end.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
-/// The same while Pipelines are seen off that go with their namespace; the chart gives the operator's pod 40 s to end.
-const SEE_OFF_DEADLINE: Duration = Duration::from_secs(SEE_OFF_LASTS.as_secs() + 6);
+/// The same after Pipelines were seen off, which ends by itself.
+const SEEN_OFF_DEADLINE: Duration = Duration::from_secs(4);
 
 /// The tasks, one for each Pipeline.
 pub struct Crew {
@@ -27,6 +27,8 @@ pub struct Crew {
     /// Those whose Pipeline is gone and that may still take away what it left.
     leaving: HashMap<PipelineKey, AbortHandle>,
     tasks: JoinSet<PipelineKey>,
+    /// All Pipelines that there are have been told of once.
+    listed: bool,
 }
 
 /// The line to one task.
@@ -41,7 +43,13 @@ struct Post {
 impl Crew {
     /// Nobody is kept yet.
     pub fn new(office: Arc<Office>) -> Self {
-        Self { office, keepers: HashMap::new(), leaving: HashMap::new(), tasks: JoinSet::new() }
+        Self {
+            office,
+            keepers: HashMap::new(),
+            leaving: HashMap::new(),
+            tasks: JoinSet::new(),
+            listed: false,
+        }
     }
 
     /// What all tasks share.
@@ -65,6 +73,7 @@ impl Crew {
                     self.dismiss(key);
                 }
                 self.office.metrics.ready();
+                self.listed = true;
             }
             watcher::Event::Delete(object) => self.dismiss(&key_of(&object)),
         }
@@ -119,9 +128,9 @@ impl Crew {
             Ok(reconciler) => reconciler,
             Err(error) => return tracing::warn!(pipeline = key.name, error, "what it left can't be removed"),
         };
-        let (of, stopping) = (key.clone(), self.office.stopping.clone());
+        let (of, office) = (key.clone(), Arc::clone(&self.office));
         let task = self.tasks.spawn(async move {
-            clear_up(reconciler, stopping).await;
+            clear_up(reconciler, &office).await;
             of
         });
         self.leaving.insert(key, task);
@@ -146,34 +155,36 @@ impl Crew {
         }
     }
 
-    /// Ends all tasks. Those whose namespace goes see their Pipelines off before: nobody else would.
+    /// Ends all tasks. With scope Namespaced, when the namespace goes, they see their Pipelines off before.
     pub async fn end(
         mut self,
         mut events: impl Stream<Item = Result<watcher::Event<DynamicObject>, watcher::Error>> + Unpin,
     ) {
-        let going = self.office.going.borrow().clone();
-        self.keepers.retain(|key, _| going.contains(&key.namespace));
-        let deadline = if self.keepers.is_empty() { STOP_DEADLINE } else { SEE_OFF_DEADLINE };
+        let ends_at = self.office.ends_at();
         let all = async {
-            while !self.tasks.is_empty() {
+            while ends_at.is_some() && !(self.listed && self.all_have_ended()) {
                 tokio::select! {
-                    Some(event) = events.next() => self.pass_on(event),
+                    Some(Ok(event)) = events.next() => self.take(event),
                     () = self.ended() => {}
                 }
             }
+            self.keepers.clear();
+            while !self.tasks.is_empty() {
+                self.ended().await;
+            }
         };
-        if tokio::time::timeout(deadline, all).await.is_err() {
+        let deadline = ends_at.map_or_else(|| Instant::now() + STOP_DEADLINE, |at| at + SEEN_OFF_DEADLINE);
+        if tokio::time::timeout_at(deadline.into(), all).await.is_err() {
             tracing::warn!("some changes were still under way; the next operator sees what became of them");
         }
     }
 
-    /// News for those that are still at work, and for nobody else.
-    fn pass_on(&self, event: Result<watcher::Event<DynamicObject>, watcher::Error>) {
-        if let Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) = event
-            && let Some(post) = self.keepers.get(&key_of(&object))
-        {
-            post.objects.send_replace(Some(Arc::new(object)));
-        }
+    fn all_have_ended(&self) -> bool {
+        self.keepers
+            .values()
+            .map(|post| &post.task)
+            .chain(self.leaving.values())
+            .all(AbortHandle::is_finished)
     }
 }
 

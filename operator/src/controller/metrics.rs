@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::events;
+use crate::calls::Calls;
 use crate::kubernetes::children::PipelineKey;
 use crate::model::plan::Change;
 use crate::status::Report;
@@ -60,8 +61,8 @@ struct Known {
 }
 
 impl Metrics {
-    /// All at 0.
-    pub fn new() -> Self {
+    /// All at 0; with the calls that are counted elsewhere.
+    pub fn new(calls: &Calls) -> Self {
         let mut registry = Registry::with_prefix("acequia_operator");
         let (pipelines, lag) = (Gauges::default(), Gauges::default());
         let (changes, failures) = (Family::default(), Family::default());
@@ -74,6 +75,7 @@ impl Metrics {
         registry.register("left_behind", "Pipelines let go with something left outside", left_behind.clone());
         registry.register("reconciles", "Turns of all Pipelines' loops", turns.clone());
         registry.register("reconcile_seconds", "How long a turn took", turn_seconds.clone());
+        calls.register(&mut registry);
         Self {
             registry,
             pipelines,

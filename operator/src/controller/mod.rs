@@ -36,6 +36,7 @@ use self::metrics::Metrics;
 use self::namespaces::Going;
 use self::pipeline::Office;
 use crate::access::Access;
+use crate::calls::Calls;
 use crate::kubernetes::children::Children;
 
 /// Pipelines that are gone, found and not yet taken up.
@@ -76,23 +77,25 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let client = Client::try_default().await.map_err(|error| Error::Client(Box::new(error)))?;
-    let metrics = Arc::new(Metrics::new());
+    let calls = Calls::new();
+    let metrics = Arc::new(Metrics::new(&calls));
     service::serve(listen, Arc::clone(&metrics)).await?;
     let namespace = settings.namespace.clone();
     let children = Children::watch(&client, namespace.as_deref());
-    let access: Arc<Access> = Arc::new(settings.access());
+    let access: Arc<Access> = Arc::new(settings.access(calls));
     let (ending, stopping) = watch::channel(false);
-    let (to_go, going) = watch::channel(Going::new());
+    // With scope Namespaced the only one that counts is looked at when it may matter.
+    let (to_go, going) = watch::channel(namespace.as_ref().map(|_| Going::default()));
     if namespace.is_none() {
         tokio::spawn(namespaces::watch(client.clone(), to_go.clone()));
     }
     let office = Office { client: client.clone(), children, access, settings, metrics, stopping, going };
     let office = Arc::new(office);
     tokio::pin!(stop);
-    tokio::select! {
-        () = office.children.ready() => {}
-        () = &mut stop => return Ok(()),
-    }
+    let mut is_stopping = tokio::select! {
+        () = office.ready() => false,
+        () = &mut stop => true,
+    };
     let mut crew = Crew::new(office);
     // It ends with this.
     let (found, mut half_removed) = mpsc::channel(LEFTOVERS);
@@ -104,7 +107,7 @@ pub async fn run(
     };
     // Untyped, so that one object that this version can't read doesn't hide all the others.
     let mut events = std::pin::pin!(watcher(pipelines, watcher::Config::default()).default_backoff());
-    loop {
+    while !is_stopping {
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => {
@@ -120,20 +123,13 @@ pub async fn run(
             },
             () = crew.ended() => {}
             Some(leftover) = half_removed.recv() => crew.see_through(leftover),
-            () = &mut stop => break,
+            () = &mut stop => is_stopping = true,
         }
+    }
+    if let Some(own) = namespace {
+        to_go.send_replace(Some(namespaces::when_told_to_stop(&client, &own).await));
     }
     ending.send_replace(true);
-    if let Some(own) = namespace {
-        // With scope Namespaced this may be why it is to stop.
-        match namespaces::goes(&client, &own).await {
-            Ok(true) => drop(to_go.send_replace(Going::from([own]))),
-            Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, "whether the namespace goes isn't known, so nothing is taken away");
-            }
-        }
-    }
     crew.end(events).await;
     Ok(())
 }

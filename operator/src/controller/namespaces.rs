@@ -1,9 +1,11 @@
 //! Namespaces that are being deleted. Everything in them goes: first the pods (Kubernetes 1.33 and later), then, once the
 //! last pod is gone, Secrets, rights and Pipelines.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -12,24 +14,71 @@ use tokio::sync::watch;
 
 use crate::kubernetes::{Error, bounded};
 
-/// Names of namespaces that are being deleted.
-pub type Going = BTreeSet<String>;
+/// How long the operator has from when it is told to stop, when its own namespace goes. The chart gives its pod 34 s.
+const SEE_OFF_LASTS: Duration = Duration::from_secs(28);
+/// How long the API server is asked why the operator is to stop.
+const ASK_LASTS: Duration = Duration::from_secs(8);
+/// Pause before it is asked again.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether a namespace is being deleted.
-///
-/// # Errors
-/// The API server can't be reached, or refused.
-pub async fn goes(client: &Client, name: &str) -> Result<bool, Error> {
-    let api: Api<Namespace> = Api::all(client.clone());
-    let found = bounded(format!("look at namespace {name}"), api.get_metadata_opt(name)).await?;
-    Ok(found.is_none_or(|namespace| is_going(&namespace)))
+/// Namespaces that are being deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Going {
+    /// Since when, by name.
+    since: BTreeMap<String, Timestamp>,
+    /// The operator goes with its own one: when it ends.
+    pub ends_at: Option<Instant>,
 }
 
-/// Tells of all of them, for ever.
-pub async fn watch(client: Client, going: watch::Sender<Going>) {
+impl Going {
+    /// Only the operator's own, with all that is in it.
+    fn own(name: String, ends_at: Instant) -> Self {
+        Self { since: BTreeMap::from([(name, Timestamp::MAX)]), ends_at: Some(ends_at) }
+    }
+
+    /// Whether this one is.
+    pub fn contains(&self, name: &str) -> bool {
+        self.since.contains_key(name)
+    }
+
+    /// Whether an object that was created then goes with its namespace. Nothing can be created in one that goes, so what is
+    /// younger is in another one that has its name.
+    pub fn takes(&self, name: &str, created: Option<Timestamp>) -> bool {
+        self.since.get(name).is_some_and(|since| created.is_none_or(|created| created <= *since))
+    }
+}
+
+/// What becomes of the Pipelines of its only namespace when the operator is told to stop: if that is because the namespace
+/// is being deleted, nobody but this operator can see them off.
+pub async fn when_told_to_stop(client: &Client, own: &str) -> Going {
+    let told_at = Instant::now();
+    loop {
+        match goes(client, own).await {
+            Ok(true) => return Going::own(own.to_owned(), told_at + SEE_OFF_LASTS),
+            Ok(false) => return Going::default(),
+            Err(error) if told_at.elapsed() < ASK_LASTS => {
+                tracing::info!(%error, "whether the namespace goes isn't known yet");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "whether the namespace goes isn't known, so nothing is taken away");
+                return Going::default();
+            }
+        }
+        tokio::time::sleep(ASK_PAUSE).await;
+    }
+}
+
+async fn goes(client: &Client, name: &str) -> Result<bool, Error> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = bounded(format!("look at namespace {name}"), api.get_metadata_opt(name)).await?;
+    Ok(found.is_none_or(|namespace| since(&namespace).is_some()))
+}
+
+/// Tells of all of them, for ever; first once they are listed.
+pub async fn watch(client: Client, going: watch::Sender<Option<Going>>) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
     let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-    let mut listed = Going::new();
+    let mut listed = BTreeMap::new();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -41,28 +90,37 @@ pub async fn watch(client: Client, going: watch::Sender<Going>) {
 }
 
 /// Whether that changed anything.
-fn take(going: &mut Going, listed: &mut Going, event: watcher::Event<PartialObjectMeta<Namespace>>) -> bool {
+fn take(
+    going: &mut Option<Going>,
+    listed: &mut BTreeMap<String, Timestamp>,
+    event: watcher::Event<PartialObjectMeta<Namespace>>,
+) -> bool {
     match event {
         watcher::Event::Init => listed.clear(),
-        watcher::Event::InitApply(namespace) if is_going(&namespace) => {
-            listed.insert(namespace.name_any());
+        watcher::Event::InitApply(namespace) => {
+            listed.extend(since(&namespace).map(|since| (namespace.name_any(), since)));
         }
         watcher::Event::InitDone => {
-            let before = std::mem::replace(going, std::mem::take(listed));
-            return before != *going;
+            let now = Some(Going { since: std::mem::take(listed), ends_at: None });
+            let changed = *going != now;
+            *going = now;
+            return changed;
         }
-        // There is no way back but to be made anew.
-        watcher::Event::Apply(namespace) if is_going(&namespace) => {
-            return going.insert(namespace.name_any());
+        watcher::Event::Apply(namespace) => {
+            // There is no way back but to be made anew.
+            if let (Some(going), Some(since)) = (going, since(&namespace)) {
+                return going.since.insert(namespace.name_any(), since).is_none();
+            }
         }
-        watcher::Event::Delete(namespace) => return going.remove(&namespace.name_any()),
-        watcher::Event::InitApply(_) | watcher::Event::Apply(_) => {}
+        watcher::Event::Delete(namespace) => {
+            return going.as_mut().is_some_and(|going| going.since.remove(&namespace.name_any()).is_some());
+        }
     }
     false
 }
 
-fn is_going(namespace: &PartialObjectMeta<Namespace>) -> bool {
-    namespace.metadata.deletion_timestamp.is_some()
+fn since(namespace: &PartialObjectMeta<Namespace>) -> Option<Timestamp> {
+    namespace.metadata.deletion_timestamp.as_ref().map(|time| time.0)
 }
 
 #[cfg(test)]
@@ -81,16 +139,18 @@ mod tests {
 
     #[test]
     fn those_that_go_are_known_until_they_are_gone_also_when_that_was_missed() {
-        let (mut going, mut listed) = (Going::new(), Going::new());
+        let (mut going, mut listing) = (None, BTreeMap::new());
         let mut after = |events: Vec<Event<PartialObjectMeta<Namespace>>>| {
             let changed: Vec<bool> =
-                events.into_iter().map(|event| take(&mut going, &mut listed, event)).collect();
-            (going.iter().cloned().collect::<Vec<_>>().join(" "), changed.contains(&true))
+                events.into_iter().map(|event| take(&mut going, &mut listing, event)).collect();
+            let names = going.iter().flat_map(|going: &Going| going.since.keys().cloned());
+            (names.collect::<Vec<_>>().join(" "), changed.contains(&true))
         };
         let listed = |some: &[(&str, bool)]| {
             let some = some.iter().map(|(name, goes)| Event::InitApply(namespace(name, *goes)));
             std::iter::once(Event::Init).chain(some).chain([Event::InitDone]).collect::<Vec<_>>()
         };
+        assert_eq!(after(vec![Event::Init, Event::InitApply(namespace("b", true))]), (String::new(), false));
         assert_eq!(after(listed(&[("a", false), ("b", true)])), ("b".to_owned(), true));
         assert_eq!(after(vec![Event::Apply(namespace("a", true))]), ("a b".to_owned(), true));
         assert_eq!(after(vec![Event::Apply(namespace("c", false))]), ("a b".to_owned(), false));
@@ -98,5 +158,13 @@ mod tests {
         // `a` was deleted and made anew while nobody watched.
         assert_eq!(after(listed(&[("a", false)])), (String::new(), true));
         assert_eq!(after(listed(&[("a", false)])), (String::new(), false));
+    }
+
+    #[test]
+    fn what_was_made_after_a_namespace_went_is_in_another_one() {
+        let at = |second| Some(Timestamp::from_second(second).unwrap());
+        let going = Going { since: BTreeMap::from([("a".to_owned(), at(10).unwrap())]), ends_at: None };
+        assert!(going.takes("a", at(9)) && going.takes("a", at(10)) && going.takes("a", None));
+        assert!(!going.takes("a", at(11)) && !going.takes("b", at(9)));
     }
 }

@@ -6,6 +6,7 @@ use acequia_crds::pipeline::kafka::Kafka;
 use serde::Deserialize;
 
 use crate::access::{Access, Allowed, ConnectServer, given_away};
+use crate::calls::Calls;
 use crate::kubernetes::objects::PodSettings;
 
 /// The file's content.
@@ -76,9 +77,9 @@ impl OperatorSettings {
         if given_away.is_empty() { Ok(settings) } else { Err(given_away.join("; ")) }
     }
 
-    /// Which servers may be reached.
-    pub fn access(&self) -> Access {
-        Access::Allowed(Allowed::new(self.kafka.clone(), self.connect.clone(), self.secrets.clone()))
+    /// Which servers may be reached; calls to them are counted.
+    pub fn access(&self, calls: Calls) -> Access {
+        Access::Allowed(Allowed::new(self.kafka.clone(), self.connect.clone(), self.secrets.clone(), calls))
     }
 
     fn secrets_folder() -> PathBuf {

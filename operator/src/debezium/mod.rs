@@ -5,14 +5,14 @@
 
 mod config;
 mod heartbeat;
-mod release;
 mod routing;
 mod secrets;
+mod slot_release;
 
 pub use config::{Input, Refused, config, normalise};
 pub(crate) use heartbeat::COMPLAINT;
-pub use release::{RELEASED, release_config};
 pub use secrets::SecretReferences;
+pub use slot_release::{SLOT_RELEASED, release_config};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use acequia_crds::names::ConnectorName;
 use acequia_crds::pipeline::store::Postgres;
 
 use crate::debezium::normalise;
-use crate::model::desired::{ConnectorTarget, Desired, DesiredConnector};
+use crate::model::desired::{ConnectorTarget, DeletionPolicy, Desired, DesiredConnector};
 use crate::model::observed::{ConnectorState, Observed, ObservedConnector};
 use crate::model::ownership::{Claim, ClaimKey, ClaimKind, ClaimState, Claimed, ConnectorClaim};
 use crate::model::plan::{Change, Plan};
@@ -135,12 +135,14 @@ impl One<'_> {
     }
 
     /// A removal that was begun, when it wasn't in the manifest, is seen through first: its offsets may be gone already, and
-    /// whoever is still dropping its slot would drop the new one. What becomes of the slot is what the manifest says now:
-    /// one that can't be dropped, since its database is gone, can be left.
+    /// whoever is still dropping its slot would drop the new one. A slot that can't be dropped, since its database is gone, can
+    /// be left; the offsets go even so, since nobody knows whether the slot still is where they are.
     fn begun_removal(&self, held: Option<&Claim>) -> Option<Change> {
         let held = held.filter(|held| held.state == ClaimState::Deleting)?;
-        let deletion_policy = self.connector.deletion_policy;
-        let claim = ConnectorClaim { deletion_policy, ..recorded(Some(held))?.clone() };
+        let mut claim = recorded(Some(held))?.clone();
+        if self.connector.deletion_policy == DeletionPolicy::Retain {
+            claim.release = None;
+        }
         Some(Change::RemoveConnector { name: self.name.clone(), claim, since_ms: held.since_ms })
     }
 

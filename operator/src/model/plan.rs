@@ -300,6 +300,9 @@ impl fmt::Display for Change {
             Self::StopConnector { name, .. } => write!(f, "stop connector {name}"),
             Self::ResumeConnector { name, .. } => write!(f, "resume connector {name}"),
             Self::RemoveConnector { name, claim, .. } => match claim.deletion_policy {
+                DeletionPolicy::Delete if claim.release.is_none() => {
+                    write!(f, "remove connector {name} and its offsets")
+                }
                 DeletionPolicy::Delete => {
                     write!(f, "remove connector {name}, its offsets, slot and publication")
                 }

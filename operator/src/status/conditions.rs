@@ -6,7 +6,7 @@ use acequia_crds::stage_report::StageState;
 
 use super::report::connector_state;
 use super::{View, stage_fault};
-use crate::model::desired::{ConnectorTarget, DesiredConnector, RunPolicy};
+use crate::model::desired::{ConnectorTarget, Desired, DesiredConnector, RunPolicy};
 use crate::model::observed::Observed;
 use crate::model::plan::{Change, Lane};
 
@@ -93,8 +93,7 @@ fn ready(view: &View<'_>, parts: [&Verdict; 3]) -> Verdict {
     if !view.plan.changes.is_empty() {
         return bad(Reason::Progressing, format!("{} changes to make", view.plan.changes.len()));
     }
-    let stages = &view.desired.stages;
-    if !stages.is_empty() && stages.values().all(|stage| stage.run != RunPolicy::Always) {
+    if is_suspended(view.desired) {
         return (
             ConditionStatus::True,
             Reason::Suspended,
@@ -102,6 +101,14 @@ fn ready(view: &View<'_>, parts: [&Verdict; 3]) -> Verdict {
         );
     }
     good("everything is as the manifest says")
+}
+
+/// There is something that would run, and nothing of it is to.
+fn is_suspended(desired: &Desired) -> bool {
+    let (stages, connectors) = (&desired.stages, &desired.connectors);
+    !(stages.is_empty() && connectors.is_empty())
+        && stages.values().all(|stage| stage.run != RunPolicy::Always)
+        && connectors.values().all(|connector| connector.target == ConnectorTarget::Stopped)
 }
 
 fn topics(view: &View<'_>) -> Verdict {
@@ -142,7 +149,7 @@ fn connectors(view: &View<'_>) -> Verdict {
     if let Some((lane, failure)) = others {
         return bad(Reason::Retrying, format!("{lane}: {failure}"));
     }
-    good("all connectors run")
+    good(if is_suspended(view.desired) { "all connectors are stopped" } else { "all connectors run" })
 }
 
 fn connector_reason(view: &View<'_>, name: &ConnectorName) -> Reason {
@@ -203,7 +210,7 @@ fn workers(view: &View<'_>) -> Verdict {
             return bad(reason, format!("{id}: {fault}"));
         }
     }
-    good("all workers run")
+    good(if is_suspended(view.desired) { "all workers are stopped" } else { "all workers run" })
 }
 
 fn needs_a_person(observed: &Observed, id: &acequia_crds::names::StageId) -> bool {

@@ -7,7 +7,7 @@ use acequia_crds::stage_report::StageState;
 use super::{View, is_ready, status};
 use crate::diff::diff;
 use crate::fake_world::*;
-use crate::model::desired::{Desired, DesiredTopic, RunPolicy};
+use crate::model::desired::{ConnectorTarget, Desired, DesiredTopic, RunPolicy};
 use crate::model::observed::{ConnectorFault, ConnectorState, Observed, ReplicaState};
 use crate::model::plan::Lane;
 
@@ -166,10 +166,15 @@ fn what_is_suspended_is_ready_and_says_that_it_is_suspended() {
     for stage in desired.stages.values_mut() {
         stage.run = RunPolicy::Never;
     }
+    for connector in desired.connectors.values_mut() {
+        connector.target = ConnectorTarget::Stopped;
+    }
     converge(&desired, &mut observed);
     let status = say(&desired, &observed, &BTreeMap::new());
     assert!(is_ready(&status));
     assert_eq!(condition(&status, ConditionType::Ready).reason, Reason::Suspended);
+    assert_eq!(condition(&status, ConditionType::ConnectorsReady).message, "all connectors are stopped");
+    assert_eq!(condition(&status, ConditionType::WorkersReady).message, "all workers are stopped");
 }
 
 #[test]

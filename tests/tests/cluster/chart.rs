@@ -1,5 +1,7 @@
 //! The chart: what it renders, what it refuses, and what its account may do.
 
+use std::process::Command;
+
 use acequia_tests::cluster::{Cluster, NAMESPACE, RELEASE};
 use acequia_tests::stack::root;
 use serde_json::Value;
@@ -72,6 +74,45 @@ fn an_upgrade_that_would_rename_the_cluster_is_refused_and_the_notes_can_be_run_
     );
     let enforced = "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}";
     assert_eq!(cluster.kubectl(&["get", "namespace", NAMESPACE, "-o", enforced]), "restricted");
+}
+
+#[test]
+fn an_older_definition_is_upgraded_with_the_chart_and_pipelines_stay() {
+    let cluster = Cluster::brought_up();
+    let chart = tempfile::tempdir().expect("a folder");
+    let older = chart.path().join("acequia");
+    let copied = Command::new("cp").arg("-r").arg(root().join("helm/acequia")).arg(&older).status();
+    assert!(copied.expect("cp").success());
+    let file = older.join("files/pipelines.acequia.dev.yaml");
+    let text = std::fs::read_to_string(&file).expect("the definition");
+    let lines = text.lines().filter(|line| !line.trim().starts_with("suspend: "));
+    let without = lines.collect::<Vec<_>>().join("\n").replace("{name: Lag, ", "{name: Delay, ");
+    assert!(without.lines().count() < text.lines().count() && without.contains("{name: Delay, "));
+    std::fs::write(&file, without).expect("the definition is written");
+    let upgrade = |chart: &str| {
+        let arguments = ["upgrade", RELEASE, chart, "--reuse-values", "--wait", "--timeout", "120s"];
+        cluster.helm(&arguments).expect("the chart is upgraded");
+        let seen = cluster.kubectl_anywhere(&["get", "crd", "pipelines.acequia.dev", "-o", "json"]);
+        let seen: Value = serde_json::from_str(&seen).expect("JSON");
+        let version = &seen["spec"]["versions"][0];
+        let spec = &version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        let keeps = seen["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep";
+        let has_column = version["additionalPrinterColumns"].to_string().contains("\"Lag\"");
+        (keeps, spec["suspend"].is_object(), has_column)
+    };
+    let manifest = "apiVersion: acequia.dev/v1alpha1\nkind: Pipeline\nmetadata: {name: older}\nspec:\n  suspend: true\n  \
+         deletionPolicy: Delete\n  kafka: {bootstrapServers: \"kafka:9092\"}\n  topics: [{name: older}]\n";
+    assert_eq!(upgrade(&older.display().to_string()), (true, false, false));
+    let refused = cluster.apply(manifest).expect_err("a field that it doesn't know");
+    assert!(refused.contains("spec.suspend"), "{refused}");
+    cluster.apply(&manifest.replace("  suspend: true\n", "")).expect("the Pipeline is applied");
+    cluster.kubectl(&["wait", "pipeline/older", "--for=condition=Ready", "--timeout=60s"]);
+    let uid = || cluster.kubectl(&["get", "pipeline", "older", "-o", "jsonpath={.metadata.uid}"]);
+    let before = uid();
+    assert_eq!(upgrade(&self::chart()), (true, true, true));
+    assert_eq!(uid(), before);
+    cluster.apply(manifest).expect("now it is known");
+    cluster.kubectl(&["delete", "pipeline", "older", "--timeout=60s"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acequia_kafka::admin::Admin;
-use acequia_tests::cluster::{Cluster, GONE_DEADLINE, NAMESPACE, RELEASE};
+use acequia_tests::cluster::{Cluster, GONE_DEADLINE, RELEASE, metrics};
 use acequia_tests::database::Database;
 use acequia_tests::stack::KAFKA_DEADLINE;
 use acequia_tests::wait::until;
@@ -91,6 +91,7 @@ fn topics_stay_under_retain_and_go_under_delete() {
     again.wait_until_ready();
     delete(&again);
     assert_eq!(topics(&again), Vec::<String>::new());
+    again.was_told(&["StageStopped", "ConnectorRemoved", "TopicDeleted", "GroupDeleted"]);
     assert_eq!(Database::open_as_superuser(&again.stack).number(&slots_of(&again)), 0, "the slot");
     again.drop_databases();
 }
@@ -116,10 +117,10 @@ fn with_connect_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
     delete(&small);
     let told = left_behind(&small.cluster, &small.name);
     assert!(told.contains(&small.connector()), "{told}");
-    let metrics = format!("/api/v1/namespaces/{NAMESPACE}/services/{RELEASE}:8080/proxy/metrics");
-    let metrics = small.cluster.kubectl_anywhere(&["get", "--raw", &metrics]);
-    let counted = metrics.lines().find_map(|line| line.strip_prefix("acequia_operator_left_behind_total "));
-    assert!(counted.is_some_and(|count| count != "0"), "{metrics}");
+    let metrics = metrics(&small.cluster);
+    for counted in ["left_behind_total", "call_seconds_count{server=\"connect\",outcome=\"failed\"}"] {
+        assert!(metrics.get(counted).is_some_and(|count| *count >= 1.0), "{counted}: {metrics:?}");
+    }
     // The next operator finds on record that the connector was to go.
     small.acequia.kill();
     scale(&small.cluster, "connect", 1);

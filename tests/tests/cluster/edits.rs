@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acequia_kafka::admin::Admin;
-use acequia_tests::cluster::{Cluster, condition};
+use acequia_tests::cluster::{Cluster, NAMESPACE, condition, metrics};
 use acequia_tests::stack::KAFKA_DEADLINE;
 use acequia_tests::wait::until;
 
@@ -70,7 +70,26 @@ fn topics_follow_an_edit_and_what_cannot_be_is_refused_while_everything_runs_on(
     small.acequia.edit(|pipeline| pipeline["spec"]["topics"][0]["partitions"] = 3.into());
     small.wait_until_ready();
     assert_eq!(small.pod_uids("sink-dwh"), uids, "no stage was rolled for any of it");
+    small.was_told(&["TopicCreated", "ConnectorConfigured", "StageStarted", "TopicChanged", "Refused"]);
+    is_suspended_and_goes_on(&mut small);
     small.delete();
+}
+
+fn is_suspended_and_goes_on(small: &mut Small) {
+    small.acequia.edit(|pipeline| pipeline["spec"]["suspend"] = true.into());
+    let labels = format!("acequia.dev/pipeline={}", small.name);
+    until("no worker is left", READY_DEADLINE, || small.cluster.list("pods", &labels), Vec::is_empty);
+    let ready = || {
+        let object = small.cluster.get("pipelines", &small.name).expect("the Pipeline");
+        condition(&object, "Ready").cloned().unwrap_or_default()
+    };
+    let is_suspended =
+        |ready: &serde_json::Value| ready["status"] == "True" && ready["reason"] == "Suspended";
+    until("it says that it is suspended", READY_DEADLINE, ready, is_suspended);
+    small.acequia.edit(|pipeline| pipeline["spec"]["suspend"] = false.into());
+    small.wait_until_ready();
+    small.flows("after the pause");
+    small.was_told(&["ConnectorSteered", "StageStopped"]);
 }
 
 #[test]
@@ -107,6 +126,7 @@ fn a_stage_is_rolled_alone_and_an_invalid_edit_leaves_the_last_valid_generation_
         pipeline["spec"]["sinks"][1]["postgres"]["columns"][0]["value"] = "event.op".into();
     });
     small.wait_until_ready();
+    small.was_told(&["StageChanged", "InvalidSpec"]);
     small.delete();
 }
 
@@ -175,6 +195,26 @@ fn writes(cluster: &Cluster) -> Vec<String> {
     metrics.lines().filter(is_write).map(str::to_owned).collect()
 }
 
+/// What the operator's metrics say of a Pipeline that is well.
+fn is_measured(small: &Small) {
+    let metrics = metrics(&small.cluster);
+    let value = |name: &str| *metrics.get(name).unwrap_or_else(|| panic!("{name}: {metrics:?}"));
+    assert!((value("pipelines{ready=\"true\"}") - 1.0).abs() < 0.1, "{metrics:?}");
+    let lag =
+        format!("stage_lag{{namespace=\"{NAMESPACE}\",pipeline=\"{}\",stage=\"sink-dwh\"}}", small.name);
+    assert!(value(&lag).abs() < 0.1, "{metrics:?}");
+    for counted in [
+        "reconciles_total",
+        "reconcile_seconds_count",
+        "changes_total{reason=\"TopicCreated\"}",
+        "changes_total{reason=\"StageStarted\"}",
+        "call_seconds_count{server=\"kafka\",outcome=\"ok\"}",
+        "call_seconds_count{server=\"connect\",outcome=\"ok\"}",
+    ] {
+        assert!(value(counted) >= 1.0, "{counted}: {metrics:?}");
+    }
+}
+
 /// `kubectl replace` takes finalizers off without a word; `acequia release` does it on purpose.
 fn holds_its_finalizer_again(small: &Small) {
     let finalizers =
@@ -225,6 +265,7 @@ fn an_idle_pipeline_writes_nothing_and_ready_is_never_of_an_old_generation() {
     );
     assert_eq!(versions(), before, "a minute without anything to do");
     assert_eq!(writes(&small.cluster), writes_before, "a write that changes nothing is one too");
+    is_measured(&small);
     let columns = small.cluster.kubectl(&["get", "acq", &small.name]);
     let [head, row] = columns.lines().collect::<Vec<_>>()[..] else { panic!("{columns}") };
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use acequia_tests::cluster::condition;
+use acequia_tests::cluster::{condition, metrics};
 use acequia_tests::database::Database;
 use acequia_tests::wait::until;
 use acequia_tests::worker::http_get;
@@ -202,6 +202,9 @@ fn a_failed_task_is_said_and_restarts_by_itself() {
     task_is(&small, "RUNNING");
     small.acequia.wait("all is well", READY_DEADLINE, |status| status.ready);
     small.flows("healed");
+    small.was_told(&["ConnectorRestarted"]);
+    let counted = metrics(&small.cluster);
+    assert!(counted.contains_key("changes_total{reason=\"ConnectorRestarted\"}"), "{counted:?}");
     small.delete();
 }
 

@@ -73,7 +73,7 @@ impl Elsewhere {
     }
 }
 
-fn set_scope(cluster: &Cluster, scope: &str) {
+fn set_scope(cluster: &Cluster, scope: &str) -> Result<String, String> {
     let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
     let values = format!(
         "scope={scope},kafka[0].bootstrapServers=kafka:9092,connect[0].url=http://connect:8083,{}",
@@ -81,7 +81,7 @@ fn set_scope(cluster: &Cluster, scope: &str) {
     );
     let upgrade =
         ["upgrade", RELEASE, &chart, "--reuse-values", "--set", &values, "--wait", "--timeout", "120s"];
-    cluster.helm(&upgrade).expect("the chart is upgraded");
+    cluster.helm(&upgrade)
 }
 
 /// The servers as Pipelines of another namespace write them, for `--set`.
@@ -91,10 +91,42 @@ fn servers_elsewhere(index: usize) -> String {
     )
 }
 
+/// The shared operator keeps all namespaces, until this is dropped.
+struct Wide(Cluster);
+
+impl Wide {
+    fn new(cluster: &Cluster) -> Self {
+        set_scope(cluster, "Cluster").expect("the chart is upgraded");
+        Self(cluster.clone())
+    }
+}
+
+impl Drop for Wide {
+    fn drop(&mut self) {
+        // A test that fails says why by itself.
+        if let Err(error) = set_scope(&self.0, "Namespaced") {
+            println!("the scope stays Cluster: {error}");
+        }
+    }
+}
+
+/// A pod that takes its time to end, so that the Secrets of its namespace stay for longer than the 10 s that there are on a
+/// node with nothing else to do.
+fn hold_secrets(there: &Elsewhere) {
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: holder, namespace: {}}}\nspec:\n  \
+         terminationGracePeriodSeconds: 30\n  containers:\n    - name: holder\n      image: acequia-stack/postgres:dev\n      \
+         imagePullPolicy: Never\n      command: [sleep, infinity]\n      lifecycle: {{preStop: {{sleep: {{seconds: 20}}}}}}\n",
+        there.namespace
+    );
+    there.small.cluster.apply_anywhere(&pod).expect("the pod is applied");
+    there.kubectl(&["wait", "pod/holder", "--for=condition=Ready", "--timeout=60s"]);
+}
+
 #[test]
 fn with_scope_cluster_everything_of_a_pipeline_goes_with_its_namespace() {
     let mut small = Small::ready("wide", |manifest| manifest);
-    set_scope(&small.cluster, "Cluster");
+    let wide = Wide::new(&small.cluster);
     // What there was goes on, is changed and healed under the rights of the ClusterRole.
     small.acequia.edit(|pipeline| {
         pipeline["spec"]["sinks"][1]["postgres"]["columns"][0]["value"] = "event.source.table".into();
@@ -105,11 +137,12 @@ fn with_scope_cluster_everything_of_a_pipeline_goes_with_its_namespace() {
     let there = Elsewhere::new("there");
     let before = there.census();
     there.start("elsewhere");
+    hold_secrets(&there);
     there.delete();
     assert_eq!(census::left_behind(&before, &there.census()), Vec::<String>::new());
     what_cannot_go_is_told_and_taken_up(&there, &before);
     there.small.drop_databases();
-    set_scope(&Cluster::brought_up(), "Namespaced");
+    drop(wide);
 }
 
 /// Without the Secret's grant nobody can drop slot and publication any more.
@@ -145,9 +178,10 @@ fn with_scope_namespaced_everything_of_a_pipeline_goes_with_the_namespace_and_it
     let cluster = &there.small.cluster;
     let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
     let values = cluster.helm(&["get", "values", RELEASE, "-o", "yaml"]).expect("the values");
+    assert!(!values.contains("scope: Cluster"), "another operator would do it: {values}");
     let file = there.small.acequia.folder().join("values.yaml");
     std::fs::write(&file, values).expect("the values are written");
-    let values = format!("crds.install=false,{}", servers_elsewhere(0));
+    let values = format!("scope=Namespaced,crds.install=false,{}", servers_elsewhere(0));
     let (file, to) = (file.display().to_string(), there.namespace.as_str());
     let options = ["--values", &file, "--set", &values, "--wait", "--timeout", "120s"];
     let before = there.census();

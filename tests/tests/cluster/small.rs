@@ -1,5 +1,6 @@
 //! A Pipeline of one table, in databases of its own on the cluster's server.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use acequia_tests::acequia::{Acequia, Status};
@@ -11,6 +12,24 @@ use acequia_tests::worker::http_get;
 
 /// How long such a Pipeline may take to be ready.
 pub const READY_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The reasons of Events, as `docs/kubernetes.md` lists them.
+const REASONS: [&str; 14] = [
+    "TopicCreated",
+    "TopicChanged",
+    "TopicDeleted",
+    "GroupDeleted",
+    "ConnectorConfigured",
+    "ConnectorRestarted",
+    "ConnectorSteered",
+    "ConnectorRemoved",
+    "StageStarted",
+    "StageChanged",
+    "StageStopped",
+    "InvalidSpec",
+    "Refused",
+    "LeftBehind",
+];
 
 /// The Pipeline and what is around it.
 pub struct Small {
@@ -72,6 +91,21 @@ impl Small {
     pub fn connector_is_there(&self) -> Option<bool> {
         let list = http_get(self.stack.address("connect:8083"), "/connectors")?;
         Some(list.contains(&self.connector()))
+    }
+
+    /// Waits until there are Events of all these reasons about it. There are never any of a reason that isn't on the list.
+    pub fn was_told(&self, reasons: &[&str]) {
+        let told = || -> BTreeSet<String> {
+            let events = self.cluster.list("events", "");
+            let ours = events.iter().filter(|event| event["regarding"]["name"] == self.name.as_str());
+            let ours = ours.filter(|event| event["regarding"]["kind"] == "Pipeline");
+            ours.filter_map(|event| event["reason"].as_str().map(str::to_owned)).collect()
+        };
+        let are_there = |told: &BTreeSet<String>| reasons.iter().all(|reason| told.contains(*reason));
+        let told = until(&format!("Events {reasons:?}"), Duration::from_secs(10), told, are_there);
+        let unknown: Vec<&String> =
+            told.iter().filter(|reason| !REASONS.contains(&reason.as_str())).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
     }
 
     /// UIDs of the pods of a stage.

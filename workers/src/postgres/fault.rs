@@ -128,7 +128,10 @@ fn text(error: &sqlx::Error) -> String {
 fn hint(error: &sqlx::Error) -> &'static str {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
     match code.as_ref() {
-        "28P01" | "28000" => "; check `username` and `password` in the store's credentialsSecret",
+        "28000" => {
+            "; let the store's user log in (ALTER ROLE … LOGIN), or admit it in the server's pg_hba.conf"
+        }
+        "28P01" => "; check `username` and `password` in the store's credentialsSecret",
         "3D000" => "; create the database, or mend `database` of the store",
         "42P01" => "; create the table, or mend its name",
         "42501" => "; grant the store's user what it needs",

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
-use tokio::sync::watch;
 
-use super::{Keeper, Next, TICK};
+use super::{Keeper, Next, Office, TICK};
 use crate::controller::events::Reason;
 use crate::controller::last_valid::LastValid;
 use crate::controller::object::{self, Finalizer, set_finalizer};
@@ -17,9 +16,6 @@ use crate::reconcile::Reconciler;
 
 /// An operator that comes when the deadline has all but passed tries at least so long.
 const LATE_TRY: Duration = Duration::from_secs(15);
-/// How long a Pipeline is held at most that goes with its namespace: with scope Namespaced the operator goes too, and its pod is
-/// killed soon after.
-pub const SEE_OFF_LASTS: Duration = Duration::from_secs(30);
 /// How long it is tried to take away what a Pipeline left that was let go.
 const CLEAR_UP_LASTS: Duration = Duration::from_hours(1);
 
@@ -34,7 +30,7 @@ impl Keeper {
             None => self.begin_deletion(object).await?,
         };
         if self.namespace_goes() && self.reconciler.as_mut().is_some_and(Reconciler::namespace_goes) {
-            let_go_at = let_go_at.min(Instant::now() + SEE_OFF_LASTS);
+            let_go_at = self.office.ends_at().map_or(let_go_at, |ends_at| let_go_at.min(ends_at));
             self.let_go_at = Some(let_go_at);
         }
         let Some(reconciler) = &mut self.reconciler else {
@@ -92,9 +88,10 @@ impl Keeper {
     async fn leave_behind(&self, object: &DynamicObject) {
         let Some(report) = self.reconciler.as_ref().and_then(Reconciler::report) else { return };
         let left = crate::status::left_behind(report);
-        let when = match deleted_for(object).as_secs() {
-            0 => "with its namespace".to_owned(),
-            seconds => format!("after {seconds} s"),
+        let when = if self.namespace_goes() {
+            "with its namespace".to_owned()
+        } else {
+            format!("after {} s", deleted_for(object).as_secs())
         };
         let note = format!("let go {when}; left behind: {left}");
         self.office.metrics.left_behind();
@@ -116,9 +113,15 @@ fn time_left(deadline: Duration, deleted_for: Duration) -> Duration {
 }
 
 /// Goes on taking away what a Pipeline left that was let go: a server that was away may come back.
-pub async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<bool>) {
-    let began = Instant::now();
-    while !reconciler.is_settled() && began.elapsed() < CLEAR_UP_LASTS {
+pub async fn clear_up(mut reconciler: Reconciler, office: &Office) {
+    let (began, mut stopping) = (Instant::now(), office.stopping.clone());
+    let is_over = || {
+        began.elapsed() >= CLEAR_UP_LASTS || office.ends_at().is_some_and(|ends_at| Instant::now() >= ends_at)
+    };
+    while !reconciler.is_settled() && !is_over() {
+        if office.namespace_goes(&reconciler.desired().identity.namespace) {
+            reconciler.namespace_goes();
+        }
         if reconciler.turn().news.is_some()
             && let Some(report) = reconciler.report()
         {
@@ -132,8 +135,8 @@ pub async fn clear_up(mut reconciler: Reconciler, mut stopping: watch::Receiver<
         tokio::select! {
             () = reconciler.next() => {}
             () = tokio::time::sleep(TICK) => {}
-            // An operator that ends, and one that is gone.
-            _ = stopping.changed() => break,
+            // An operator that ends, and one that is gone. One that goes with the namespace has no next one.
+            _ = stopping.changed(), if office.ends_at().is_none() => break,
         }
     }
     reconciler.stop().await;

@@ -11,10 +11,10 @@ use acequia_crds::pipeline::Pipeline;
 use acequia_crds::pipeline::status::PipelineStatus;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject};
-use kube::{Client, Resource as _};
+use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::{broadcast, watch};
 
-pub use self::deletion::{SEE_OFF_LASTS, clear_up};
+pub use self::deletion::clear_up;
 use self::retry::Retry;
 use super::events::{self, Reason};
 use super::last_valid::LastValid;
@@ -54,7 +54,8 @@ pub struct Office {
     /// Changes when the operator ends.
     pub stopping: watch::Receiver<bool>,
     /// Namespaces that are being deleted.
-    pub going: watch::Receiver<Going>,
+    /// None until they are known.
+    pub going: watch::Receiver<Option<Going>>,
 }
 
 impl Office {
@@ -71,10 +72,27 @@ impl Office {
         reconciler.map_err(|error| error.to_string())
     }
 
+    /// Waits until it is known what there is in the cluster.
+    pub async fn ready(&self) {
+        self.children.ready().await;
+        // It is closed only when the program ends.
+        let _ = self.going.clone().wait_for(Option::is_some).await;
+    }
+
+    /// Whether this namespace is being deleted.
+    fn namespace_goes(&self, name: &str) -> bool {
+        self.going.borrow().as_ref().is_some_and(|going| going.contains(name))
+    }
+
+    /// When the operator ends, if it goes with its namespace.
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.going.borrow().as_ref().and_then(|going| going.ends_at)
+    }
+
     /// The operator's own pod, unless its namespace goes too: what Events are about that can't be written elsewhere.
     fn own_pod(&self) -> Option<ObjectReference> {
         let pod = events::own_pod()?;
-        let is_going = pod.namespace.as_ref().is_some_and(|own| self.going.borrow().contains(own));
+        let is_going = pod.namespace.as_ref().is_some_and(|own| self.namespace_goes(own));
         (!is_going).then_some(pod)
     }
 }
@@ -182,7 +200,7 @@ impl Keeper {
         }
         let Some(reconciler) = self.reconciler else { return };
         if self.let_go_at.is_some() && !reconciler.is_settled() {
-            clear_up(reconciler, self.office.stopping.clone()).await;
+            clear_up(reconciler, &self.office).await;
         } else {
             reconciler.stop().await;
         }
@@ -263,9 +281,11 @@ impl Keeper {
         }
     }
 
-    /// Its namespace is being deleted.
+    /// It goes with its namespace.
     fn namespace_goes(&self) -> bool {
-        self.office.going.borrow().contains(&self.key.namespace)
+        let created = self.objects.borrow().as_ref().and_then(|object| object.creation_timestamp());
+        let going = self.office.going.borrow();
+        going.as_ref().is_some_and(|going| going.takes(&self.key.namespace, created.map(|time| time.0)))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::diff::{diff, restart_backoff_ms};
 use crate::fake_world::*;
 use crate::model::desired::{ConnectorTarget, DeletionPolicy, Desired};
 use crate::model::observed::{ConnectorFault, ConnectorState, Observed, ObservedConnector, Restarts};
-use crate::model::ownership::{Claim, ClaimKind, ClaimState};
+use crate::model::ownership::{Claim, ClaimKind, ClaimState, Claimed};
 use crate::model::plan::{Change, Plan};
 
 /// One topic, a generator with setup, and a connector that needs both.
@@ -219,15 +219,18 @@ fn of_a_pipeline_that_is_gone_only_removals_that_were_begun_are_seen_through() {
 #[test]
 fn a_removal_that_was_begun_leaves_the_slot_once_the_manifest_says_so() {
     let (mut desired, mut world) = converged();
-    let begun = Claim { state: ClaimState::Deleting, ..connector_claim() };
+    let mut begun = Claim { state: ClaimState::Deleting, ..connector_claim() };
+    let Claimed::Connector(connector) = &mut begun.of else { panic!("{begun:?}") };
+    connector.release = Some(release("db", 5432, "shop"));
     world.add_claim(connector_key(&connector_name("crm")), begun);
-    let policy = |desired: &Desired| match diff(desired, &world).changes.as_slice() {
-        [Change::RemoveConnector { claim, .. }] => claim.deletion_policy,
+    let removal = |desired: &Desired| match diff(desired, &world).changes.as_slice() {
+        [Change::RemoveConnector { claim, .. }] => (claim.deletion_policy, claim.release.is_some()),
         other => panic!("{other:?}"),
     };
-    assert_eq!(policy(&desired), DeletionPolicy::Delete);
+    assert_eq!(removal(&desired), (DeletionPolicy::Delete, true));
     desired.connectors.values_mut().next().unwrap().deletion_policy = DeletionPolicy::Retain;
-    assert_eq!(policy(&desired), DeletionPolicy::Retain);
+    // Its offsets go: the new one would go on from them, perhaps without the slot.
+    assert_eq!(removal(&desired), (DeletionPolicy::Delete, false));
 }
 
 #[test]

@@ -10,12 +10,12 @@ use super::config::{Refused, is_identifier, plain, secret_name, ssl_mode};
 use super::secrets::SecretReferences;
 
 /// What the connector says when both are dropped: it needs a publication, isn't to make one, and there is none.
-pub const RELEASED: &str = "Publication autocreation is disabled";
+pub const SLOT_RELEASED: &str = "Publication autocreation is disabled";
 
 /// The whole configuration, without the connector's name.
 ///
 /// `database.initial.statements` runs on the first connection of a task. The slot goes before the publication, and a slot
-/// that is still read is an error after which Debezium tries again; then the task fails for good, with [`RELEASED`], before
+/// that is still read is an error after which Debezium tries again; then the task fails for good, with [`SLOT_RELEASED`], before
 /// it would make a slot. All of it can be repeated.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use acequia_crds::stage::{SlotRelease, StageConfig, Work};
 use super::connectors::{STOP_POLL, patiently};
 use super::{Error, Tools};
 use crate::connect::{Client, State};
-use crate::debezium::{RELEASED, SecretReferences, release_config};
+use crate::debezium::{SLOT_RELEASED, SecretReferences, normalise, release_config};
 use crate::desired::store_secrets;
 use crate::model::desired::{Job, Role};
 
@@ -51,31 +51,47 @@ fn release_job(
 }
 
 /// Lets the connector do it, as Connect still knows the password: no pod can be started in a namespace that goes, and the
-/// operator reads no Secret.
+/// operator reads no Secret. A connector that can't be told so is stopped.
 pub(super) async fn by_connect(
     client: &Client,
     name: &ConnectorName,
     release: &SlotRelease,
     identity: &PipelineId,
 ) -> Result<(), Error> {
-    let secrets = SecretReferences::in_namespace(&identity.namespace);
-    let config = release_config(release, &secrets)
+    let config = release_config(release, &SecretReferences::in_namespace(&identity.namespace))
         .map_err(|refused| Error::ReleaseByConnect { name: name.clone(), why: refused.to_string() })?;
     let before = client.get(name.as_str()).await?;
-    patiently(|| client.put_config(name.as_str(), &config)).await?;
+    let is_told = before.as_ref().is_some_and(|before| normalise(&before.config) == config);
+    let failure = before.as_ref().and_then(|before| before.failure()).unwrap_or_default();
+    if is_told && failure.contains(SLOT_RELEASED) {
+        return Ok(());
+    }
+    if is_told {
+        // At it since an earlier try, with a password that it has already.
+        patiently(|| client.restart_failed(name.as_str())).await?;
+    } else if let Err(error) = patiently(|| client.put_config(name.as_str(), &config)).await {
+        if before.is_some() {
+            patiently(|| client.stop(name.as_str())).await?;
+        }
+        return Err(error.into());
+    }
     if before.is_some_and(|before| matches!(before.state, State::Stopped | State::Paused)) {
         patiently(|| client.resume(name.as_str())).await?;
     }
     let started = tokio::time::Instant::now();
     loop {
-        let connector = client.get(name.as_str()).await?;
-        let failure = connector.as_ref().and_then(|connector| connector.failure()).unwrap_or_default();
-        if failure.contains(RELEASED) {
-            return Ok(());
-        }
-        // One that failed before has its old trace for a moment.
+        // A trace from before, or none while Connect shares out its connectors anew, doesn't count.
+        let seen = client
+            .get(name.as_str())
+            .await
+            .map(|seen| seen.and_then(|seen| Some(seen.failure()?.to_owned())));
+        let why = match seen {
+            Ok(Some(failure)) if failure.contains(SLOT_RELEASED) => return Ok(()),
+            Ok(Some(failure)) => failure,
+            Ok(None) => "the slot may still be read".to_owned(),
+            Err(error) => error.to_string(),
+        };
         if started.elapsed() > CONNECTOR_DEADLINE {
-            let why = if failure.is_empty() { "the slot may still be read" } else { failure };
             let why = format!("not done within {} s: {why}", CONNECTOR_DEADLINE.as_secs());
             return Err(Error::ReleaseByConnect { name: name.clone(), why });
         }
