@@ -15,7 +15,8 @@ pub struct ConsumerSettings {
     /// [`Self::metadata_refresh_ms`] after they were created.
     pub topics: Vec<String>,
     /// Makes the member static: after a restart within the session it gets its partitions back without a
-    /// rebalance, and a second client with the same id fences the first. Default: none.
+    /// rebalance, and a second client with the same id fences the first. What was added meanwhile (partitions, topics here)
+    /// it gets some seconds later. Default: none.
     pub instance_id: Option<String>,
     /// Leaves out records of transactions that are open or were aborted. Default: true.
     pub read_committed: bool,
