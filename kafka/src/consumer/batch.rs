@@ -38,8 +38,9 @@ pub struct BatchConsumer {
     buffer: Vec<*mut rd::rd_kafka_message_t>,
     last_outage: Option<String>,
     rejoin: Rejoin,
-    // Until it is known that a static member has got all it is to get.
+    // Of a static member.
     remembered: Option<Remembered>,
+    topics: Vec<String>,
 }
 
 // SAFETY: the buffer's pointers are only there while `poll` runs; everything else may move between threads.
@@ -85,6 +86,7 @@ impl BatchConsumer {
             last_outage: None,
             rejoin: Rejoin::default(),
             remembered: Remembered::of(connection, settings),
+            topics: settings.topics.clone(),
         })
     }
 
@@ -92,7 +94,9 @@ impl BatchConsumer {
     /// `max_records` records. Must be called more often than `max_poll_interval_ms`.
     pub fn poll(&mut self, max_records: usize, timeout: Duration) -> Polled {
         let mut faults: Vec<_> = self.go_back().err().map(Fault::Other).into_iter().collect();
-        faults.extend(self.join_anew_if_incomplete().err().map(Fault::Other));
+        if !self.unanswered {
+            faults.extend(self.join_anew_if_amiss().err().map(Fault::Other));
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut batches = Vec::new();
         for message in fetch(&self.queue, &mut buffer, max_records, timeout) {
@@ -120,6 +124,9 @@ impl BatchConsumer {
         let now = Instant::now();
         for change in changes {
             self.rejoin.note(change, now);
+            if let (Rebalance::Assigned(_), Some(remembered)) = (change, &mut self.remembered) {
+                remembered.has_joined(now);
+            }
         }
         if !self.rejoin.is_to_ask(now) || !self.rejoin.told(self.answers(), now) {
             return None;
@@ -164,30 +171,24 @@ impl BatchConsumer {
         for position in at {
             self.assigned.insert(position.topic_partition(), Assigned::at(position.offset));
         }
-        if let Some(remembered) = &mut self.remembered {
-            remembered.has_joined(Instant::now());
-        }
         Ok(())
     }
 
-    /// Leaves the group and joins it anew, where it has partitions that no member gets.
-    fn join_anew_if_incomplete(&mut self) -> Result<()> {
-        let due = |remembered: &&mut Remembered| remembered.is_due(Instant::now());
-        let Some(remembered) = self.remembered.as_mut().filter(|_| !self.unanswered).filter(due) else {
-            return Ok(());
-        };
-        let Some(missing) = remembered.missing() else { return Ok(()) };
-        let topics = std::mem::take(&mut remembered.topics);
-        self.remembered = None;
-        if missing.is_empty() {
+    /// Where the group hasn't all of its partitions, or this member has others: see `remembered.rs`.
+    fn join_anew_if_amiss(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let is_to = self.remembered.as_mut().is_some_and(|remembered| remembered.is_to_join_anew(now));
+        if !is_to {
             return Ok(());
         }
-        tracing::info!(?missing, "nobody in the group has these partitions: it is joined anew");
-        // Unlike one that ends, a static member that unsubscribes leaves its group at once.
+        // Until it has partitions again.
+        self.rejoin.note(&Rebalance::Lost(Vec::new()), now);
+        // Together they make the library give back what it has and join once more under the same member id, which for a leader,
+        // or with what a member had before, is a reason to share out anew.
         // SAFETY: the client is alive.
         let code = unsafe { rd::rd_kafka_unsubscribe(self.client.as_ptr()) };
         self.client.check("unsubscribe", code)?;
-        subscribe(&self.client, &topics)
+        subscribe(&self.client, &self.topics)
     }
 
     /// Stops reading partitions: the answer to [`Rebalance::Revoked`] and [`Rebalance::Lost`], to be given once, with
@@ -287,9 +288,11 @@ impl BatchConsumer {
     }
 
     fn rebalance(&mut self, change: Rebalanced) -> Rebalance {
+        // A static member may be given what it has subscribed to before.
+        let is_ours = |e: &Element| self.topics.contains(&e.topic);
         let mut named = |elements: Vec<Element>| {
             let of = |e: Element| TopicPartition { topic: self.names.of(e.topic), partition: e.partition };
-            elements.into_iter().map(of).collect()
+            elements.into_iter().filter(is_ours).map(of).collect()
         };
         match change {
             Rebalanced::Assigned(elements) => Rebalance::Assigned(named(elements)),

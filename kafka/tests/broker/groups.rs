@@ -195,7 +195,43 @@ fn a_static_member_that_comes_back_reads_partitions_and_topics_that_were_added_m
     broker.write(&other, 1, 10);
     step_until("all records", &mut [&mut again], |_| database.read_count() >= 40);
     database.assert_each_record_once();
+    again.consumer.close(DEADLINE).unwrap();
+    // What it no longer subscribes to is not read, and not kept from others.
+    let mut fewer = Member::join(&broker.connection, &reads(&[&other]), &database);
+    step_until("its partition", &mut [&mut fewer], |members| members[0].partitions() == [(other.clone(), 0)]);
+    broker.write(&one, 3, 30);
+    broker.write(&other, 1, 10);
+    step_until("its records", &mut [&mut fewer], |_| database.read_count() >= 50);
+    assert_eq!(database.read_count(), 50);
     broker.delete(&[&one, &other]);
+}
+
+#[test]
+fn a_static_member_that_comes_back_beside_another_gets_its_share_of_what_was_added() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.topic("static-two", 2, &[]);
+    let (group, database) = (unique("group"), Database::default());
+    let join = |instance: &str| {
+        let mut settings = settings(&group, &[&topic]);
+        settings.instance_id = Some(instance.into());
+        settings.session_timeout_ms = 300_000;
+        // The one that stays doesn't see it by itself.
+        settings.metadata_refresh_ms = 300_000;
+        Member::join(&broker.connection, &settings, &database)
+    };
+    let (mut leader, mut other) = (join("pod-0"), join("pod-1"));
+    step_until("one partition each", &mut [&mut leader, &mut other], |members| {
+        members.iter().all(|member| member.partitions().len() == 1)
+    });
+    other.consumer.close(DEADLINE).unwrap();
+    let admin = Admin::connect(&broker.connection, "acequia-test").unwrap();
+    let grown = admin.create_partitions(&[(topic.clone(), 4)], DEADLINE).unwrap();
+    assert!(grown.values().all(Result::is_ok), "{grown:?}");
+    let mut again = join("pod-1");
+    step_until("all partitions", &mut [&mut leader, &mut again], |members| {
+        members.iter().map(|member| member.partitions().len()).sum::<usize>() == 4
+    });
+    broker.delete(&[&topic]);
 }
 
 #[test]

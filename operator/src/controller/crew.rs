@@ -20,6 +20,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// The same after Pipelines were seen off, which ends by itself.
 const SEEN_OFF_DEADLINE: Duration = Duration::from_secs(4);
 
+/// How long an operator that goes with its namespace waits until it knows what there is.
+const READY_DEADLINE: Duration = Duration::from_secs(3);
+
 /// The tasks, one for each Pipeline.
 pub struct Crew {
     office: Arc<Office>,
@@ -155,18 +158,15 @@ impl Crew {
         }
     }
 
-    /// Ends all tasks. With scope Namespaced, when the namespace goes, they see their Pipelines off before.
+    /// Ends all tasks. When the operator goes with its namespace, those of Pipelines there see them off before.
     pub async fn end(
         mut self,
         mut events: impl Stream<Item = Result<watcher::Event<DynamicObject>, watcher::Error>> + Unpin,
     ) {
         let ends_at = self.office.ends_at();
         let all = async {
-            while ends_at.is_some() && !(self.listed && self.all_have_ended()) {
-                tokio::select! {
-                    Some(Ok(event)) = events.next() => self.take(event),
-                    () = self.ended() => {}
-                }
+            if ends_at.is_some() {
+                self.see_off(&mut events).await;
             }
             self.keepers.clear();
             while !self.tasks.is_empty() {
@@ -176,6 +176,30 @@ impl Crew {
         let deadline = ends_at.map_or_else(|| Instant::now() + STOP_DEADLINE, |at| at + SEEN_OFF_DEADLINE);
         if tokio::time::timeout_at(deadline.into(), all).await.is_err() {
             tracing::warn!("some changes were still under way; the next operator sees what became of them");
+        }
+    }
+
+    async fn see_off(
+        &mut self,
+        events: &mut (impl Stream<Item = Result<watcher::Event<DynamicObject>, watcher::Error>> + Unpin),
+    ) {
+        // Without them nobody would wait for workers that still write.
+        let _ = tokio::time::timeout(READY_DEADLINE, self.office.ready()).await;
+        let office = Arc::clone(&self.office);
+        let is_there =
+            |object: &DynamicObject| office.namespace_goes(&object.namespace().unwrap_or_default());
+        self.keepers.retain(|key, _| office.namespace_goes(&key.namespace));
+        while !(self.listed && self.all_have_ended()) {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)))
+                        if !is_there(&object) => {}
+                    Some(Ok(event)) => self.take(event),
+                    Some(Err(error)) => tracing::warn!(%error, "the watch over Pipelines was interrupted and goes on"),
+                    None => break,
+                },
+                () = self.ended() => {}
+            }
         }
     }
 

@@ -126,9 +126,7 @@ pub async fn run(
             () = &mut stop => is_stopping = true,
         }
     }
-    if let Some(own) = namespace {
-        to_go.send_replace(Some(namespaces::when_told_to_stop(&client, &own).await));
-    }
+    namespaces::when_told_to_stop(&client, namespace.as_deref(), &to_go).await;
     ending.send_replace(true);
     crew.end(events).await;
     Ok(())

@@ -48,20 +48,38 @@ impl Going {
     }
 }
 
-/// What becomes of the Pipelines of its only namespace when the operator is told to stop: if that is because the namespace
-/// is being deleted, nobody but this operator can see them off.
-pub async fn when_told_to_stop(client: &Client, own: &str) -> Going {
-    let told_at = Instant::now();
+/// Finds out whether the operator is to stop because its own namespace is being deleted: then nobody else can see off the
+/// Pipelines there. `only` is the namespace that it keeps, if it is one.
+pub async fn when_told_to_stop(client: &Client, only: Option<&str>, going: &watch::Sender<Option<Going>>) {
+    let ends_at = Instant::now() + SEE_OFF_LASTS;
+    match only {
+        Some(own) if goes_at_last(client, own).await => {
+            going.send_replace(Some(Going::own(own.to_owned(), ends_at)));
+        }
+        Some(_) => {}
+        None => {
+            let own = std::env::var("POD_NAMESPACE").unwrap_or_default();
+            going.send_modify(|going| {
+                if let Some(going) = going.as_mut().filter(|going| going.contains(&own)) {
+                    going.ends_at = Some(ends_at);
+                }
+            });
+        }
+    }
+}
+
+/// Asks until there is an answer, or no time left.
+async fn goes_at_last(client: &Client, name: &str) -> bool {
+    let began = Instant::now();
     loop {
-        match goes(client, own).await {
-            Ok(true) => return Going::own(own.to_owned(), told_at + SEE_OFF_LASTS),
-            Ok(false) => return Going::default(),
-            Err(error) if told_at.elapsed() < ASK_LASTS => {
+        match goes(client, name).await {
+            Ok(goes) => return goes,
+            Err(error) if began.elapsed() < ASK_LASTS => {
                 tracing::info!(%error, "whether the namespace goes isn't known yet");
             }
             Err(error) => {
                 tracing::warn!(%error, "whether the namespace goes isn't known, so nothing is taken away");
-                return Going::default();
+                return false;
             }
         }
         tokio::time::sleep(ASK_PAUSE).await;

@@ -46,8 +46,12 @@ impl Deployments {
         let started = Instant::now();
         loop {
             let what = format!("look at Job {name}");
-            let job = bounded(what, jobs.get_opt(name)).await?;
-            let status = job.and_then(|job| job.status).unwrap_or_default();
+            let Some(job) = bounded(what, jobs.get_opt(name)).await? else {
+                // With its namespace, for example.
+                let why = "somebody has deleted it".to_owned();
+                return Err(Error::JobFailed { name: name.to_owned(), why });
+            };
+            let status = job.status.unwrap_or_default();
             // A container that was injected may hold its pod, and so the Job, after the worker has ended.
             let exit = self.exit_code(uid);
             if status.succeeded.unwrap_or(0) > 0 || exit == Some(0) {

@@ -76,6 +76,23 @@ fn an_upgrade_that_would_rename_the_cluster_is_refused_and_the_notes_can_be_run_
     assert_eq!(cluster.kubectl(&["get", "namespace", NAMESPACE, "-o", enforced]), "restricted");
 }
 
+/// The chart of this checkout comes back when this is dropped by a test that fails.
+struct Newest<'a>(&'a Cluster);
+
+impl Drop for Newest<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Err(error) = upgrade(self.0, &chart())
+        {
+            println!("the older definition stays: {error}");
+        }
+    }
+}
+
+fn upgrade(cluster: &Cluster, chart: &str) -> Result<String, String> {
+    cluster.helm(&["upgrade", RELEASE, chart, "--reuse-values", "--wait", "--timeout", "120s"])
+}
+
 #[test]
 fn an_older_definition_is_upgraded_with_the_chart_and_pipelines_stay() {
     let cluster = Cluster::brought_up();
@@ -89,9 +106,8 @@ fn an_older_definition_is_upgraded_with_the_chart_and_pipelines_stay() {
     let without = lines.collect::<Vec<_>>().join("\n").replace("{name: Lag, ", "{name: Delay, ");
     assert!(without.lines().count() < text.lines().count() && without.contains("{name: Delay, "));
     std::fs::write(&file, without).expect("the definition is written");
-    let upgrade = |chart: &str| {
-        let arguments = ["upgrade", RELEASE, chart, "--reuse-values", "--wait", "--timeout", "120s"];
-        cluster.helm(&arguments).expect("the chart is upgraded");
+    let after = |chart: &str| {
+        upgrade(&cluster, chart).expect("the chart is upgraded");
         let seen = cluster.kubectl_anywhere(&["get", "crd", "pipelines.acequia.dev", "-o", "json"]);
         let seen: Value = serde_json::from_str(&seen).expect("JSON");
         let version = &seen["spec"]["versions"][0];
@@ -100,16 +116,17 @@ fn an_older_definition_is_upgraded_with_the_chart_and_pipelines_stay() {
         let has_column = version["additionalPrinterColumns"].to_string().contains("\"Lag\"");
         (keeps, spec["suspend"].is_object(), has_column)
     };
+    let _newest = Newest(&cluster);
     let manifest = "apiVersion: acequia.dev/v1alpha1\nkind: Pipeline\nmetadata: {name: older}\nspec:\n  suspend: true\n  \
          deletionPolicy: Delete\n  kafka: {bootstrapServers: \"kafka:9092\"}\n  topics: [{name: older}]\n";
-    assert_eq!(upgrade(&older.display().to_string()), (true, false, false));
+    assert_eq!(after(&older.display().to_string()), (true, false, false));
     let refused = cluster.apply(manifest).expect_err("a field that it doesn't know");
     assert!(refused.contains("spec.suspend"), "{refused}");
     cluster.apply(&manifest.replace("  suspend: true\n", "")).expect("the Pipeline is applied");
     cluster.kubectl(&["wait", "pipeline/older", "--for=condition=Ready", "--timeout=60s"]);
     let uid = || cluster.kubectl(&["get", "pipeline", "older", "-o", "jsonpath={.metadata.uid}"]);
     let before = uid();
-    assert_eq!(upgrade(&self::chart()), (true, true, true));
+    assert_eq!(after(&self::chart()), (true, true, true));
     assert_eq!(uid(), before);
     cluster.apply(manifest).expect("now it is known");
     cluster.kubectl(&["delete", "pipeline", "older", "--timeout=60s"]);

@@ -23,7 +23,11 @@ impl Keeper {
     /// Takes everything away that is to go, and lets the object go once it is, or after the deadline.
     pub(super) async fn let_go(&mut self, object: &DynamicObject) -> Result<Next, Error> {
         if !object::has_finalizer(object) {
-            return Ok(Next::Gone);
+            // Put on just now: the object that has it comes by the watch.
+            let is_held = self.kept.is_some()
+                && object.metadata.deletion_timestamp.is_none()
+                && !object::was_released(object);
+            return Ok(if is_held { Next::GoOn } else { Next::Gone });
         }
         let mut let_go_at = match self.let_go_at {
             Some(at) => at,

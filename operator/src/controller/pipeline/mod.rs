@@ -80,7 +80,7 @@ impl Office {
     }
 
     /// Whether this namespace is being deleted.
-    fn namespace_goes(&self, name: &str) -> bool {
+    pub fn namespace_goes(&self, name: &str) -> bool {
         self.going.borrow().as_ref().is_some_and(|going| going.contains(name))
     }
 
@@ -166,6 +166,7 @@ impl Keeper {
     /// Keeps it until it is gone, or the operator ends.
     pub async fn run(mut self) {
         let mut changes = self.office.children.changes();
+        let mut going = self.office.going.clone();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -193,6 +194,12 @@ impl Keeper {
                 stages = children_changed(&mut changes, &self.key) => {
                     if let (true, Some(reconciler)) = (stages, &mut self.reconciler) {
                         reconciler.stages_changed();
+                    }
+                }
+                // There is little time then.
+                Ok(()) = going.changed() => {
+                    if self.namespace_goes() {
+                        self.stepping = Retry::now();
                     }
                 }
                 _ = ticks.tick() => {}
