@@ -71,7 +71,10 @@ impl Broker {
     }
 
     pub fn transactional(&self, id: &str) -> Producer {
-        let mut settings = ProducerSettings::new("test");
+        self.transactional_with(id, ProducerSettings::new("test"))
+    }
+
+    pub fn transactional_with(&self, id: &str, mut settings: ProducerSettings) -> Producer {
         settings.transactional_id = Some(id.to_owned());
         let producer = Producer::connect(&self.connection, &settings).unwrap();
         producer.init_transactions(DEADLINE).unwrap();

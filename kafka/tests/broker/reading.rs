@@ -59,9 +59,12 @@ fn await_end(broker: &Broker, topic: &str, end: i64) {
 #[test]
 fn an_open_transaction_below_the_end_is_waited_for_whether_it_is_committed_or_aborted() {
     let Some(broker) = broker() else { return };
+    // The broker shall not abort it meanwhile, however long a busy machine takes.
+    let patient = ProducerSettings { transaction_timeout_ms: 60_000, ..ProducerSettings::new("test") };
     for commit in [true, false] {
         let topic = broker.topic("restored", 1, &[]);
-        let (open, other) = (broker.transactional(&unique("open")), broker.transactional(&unique("other")));
+        let open = broker.transactional_with(&unique("open"), patient.clone());
+        let other = broker.transactional(&unique("other"));
         write_in_transaction(&other, &topic, &["first"], true);
         open.begin_transaction().unwrap();
         send(&open, &topic, &["open"]);
