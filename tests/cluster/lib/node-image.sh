@@ -32,7 +32,7 @@ make_node_image() {
     forget_old_images
     return
   fi
-  say "no registry can be reached, so the node image is built: about 10 minutes the first time"
+  say "kind's node image can't be pulled, so one is built: about 10 minutes the first time"
   ensure_base_image &
   local base=$!
   build_kubernetes "${kubernetes_programs[@]}"
