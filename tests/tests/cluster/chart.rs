@@ -205,3 +205,25 @@ fn credentials_of_servers_are_mounted_files_and_every_pod_is_restricted() {
     assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
     assert!(of_kind(&rendered(&cluster, &["crds.install=false"]), "CustomResourceDefinition").is_empty());
 }
+
+#[test]
+fn the_servers_of_the_examples_can_have_the_official_images() {
+    let cluster = Cluster::brought_up();
+    let (chart, official) =
+        (root().join("examples/stack"), root().join("examples/stack/values-official.yaml"));
+    let (chart, official) = (chart.display().to_string(), official.display().to_string());
+    cluster.helm(&["lint", "--strict", &chart, "--values", &official]).expect("helm lint");
+    // The API server looks at each object, and keeps none.
+    let install =
+        ["install", "official", &chart, "--values", &official, "--dry-run=server", "--namespace", "default"];
+    let text = cluster.helm(&install).expect("the API server takes it");
+    for image in ["apache/kafka:", "postgres:", "redis:", "acequia-stack/connect:official"] {
+        assert!(
+            text.contains(&format!("image: {image}")) || text.contains(&format!("image: \"{image}")),
+            "{image}: {text}"
+        );
+    }
+    for ours in ["acequia-stack/kafka", "acequia-stack/postgres", "acequia-stack/redis"] {
+        assert!(!text.contains(ours), "{ours}");
+    }
+}
