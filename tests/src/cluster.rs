@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::acequia::{Connector, Stage, Status};
-use crate::stack::Stack;
+use crate::stack::{Stack, root};
 
 /// The namespace of servers, operator and Pipelines: it enforces restricted pod security.
 pub const NAMESPACE: &str = "acequia-test";
@@ -86,6 +86,12 @@ impl Cluster {
     /// Runs helm in the namespace; what it prints, or what it says is wrong.
     pub fn helm(&self, arguments: &[&str]) -> Result<String, String> {
         self.fed("helm", arguments, "")
+    }
+
+    /// Upgrades the operator's release, whose values stay but for what `options` say.
+    pub fn upgrade(&self, chart: &str, options: &[&str]) -> Result<String, String> {
+        let upgrade = ["upgrade", RELEASE, chart, "--reuse-values", "--wait", "--timeout", "120s"];
+        self.helm(&[&upgrade[..], options].concat())
     }
 
     /// Applies a manifest as a user would.
@@ -271,6 +277,11 @@ pub fn metrics(cluster: &Cluster) -> BTreeMap<String, f64> {
         Some((name.strip_prefix("acequia_operator_")?.to_owned(), value.parse().ok()?))
     });
     values.collect()
+}
+
+/// The operator's chart, of this checkout.
+pub fn chart() -> String {
+    root().join("helm/acequia").display().to_string()
 }
 
 /// A condition of an object.

@@ -148,7 +148,9 @@ pub async fn publish(
         regarding: Some(about.clone()),
         related: related.cloned(),
         reporting_controller: Some(format!("acequia.dev/{FIELD_MANAGER}")),
-        reporting_instance: Some(std::env::var("POD_NAME").unwrap_or_else(|_| FIELD_MANAGER.to_owned())),
+        reporting_instance: Some(
+            own_pod().and_then(|pod| pod.name).unwrap_or_else(|| FIELD_MANAGER.to_owned()),
+        ),
         type_: Some(if reason.is_warning() { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
     };

@@ -18,10 +18,11 @@ mod settings;
 mod status;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use acequia_crds::pipeline::Pipeline;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -92,14 +93,11 @@ pub async fn run(
     let office = Office { client: client.clone(), children, access, settings, metrics, stopping, going };
     let office = Arc::new(office);
     tokio::pin!(stop);
-    let mut is_stopping = tokio::select! {
-        () = office.ready() => false,
-        () = &mut stop => true,
+    let is_known = tokio::select! {
+        () = office.ready() => true,
+        () = &mut stop => false,
     };
     let mut crew = Crew::new(office);
-    // It ends with this.
-    let (found, mut half_removed) = mpsc::channel(LEFTOVERS);
-    let (mut search, mut to_search) = (JoinSet::new(), Some(found));
     let resource = ApiResource::erase::<Pipeline>(&());
     let pipelines: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -107,7 +105,25 @@ pub async fn run(
     };
     // Untyped, so that one object that this version can't read doesn't hide all the others.
     let mut events = std::pin::pin!(watcher(pipelines, watcher::Config::default()).default_backoff());
-    while !is_stopping {
+    if is_known {
+        keep(&mut crew, &mut events, stop).await?;
+    }
+    namespaces::when_told_to_stop(&client, namespace.as_deref(), &to_go).await;
+    ending.send_replace(true);
+    crew.end(events).await;
+    Ok(())
+}
+
+/// Hands over what happens to Pipelines, until `stop` ends.
+async fn keep(
+    crew: &mut Crew,
+    events: &mut (impl Stream<Item = Result<watcher::Event<DynamicObject>, watcher::Error>> + Unpin),
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), Error> {
+    // It ends with this.
+    let (found, mut half_removed) = mpsc::channel(LEFTOVERS);
+    let (mut search, mut to_search) = (JoinSet::new(), Some(found));
+    loop {
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => {
@@ -123,11 +139,7 @@ pub async fn run(
             },
             () = crew.ended() => {}
             Some(leftover) = half_removed.recv() => crew.see_through(leftover),
-            () = &mut stop => is_stopping = true,
+            () = &mut stop => return Ok(()),
         }
     }
-    namespaces::when_told_to_stop(&client, namespace.as_deref(), &to_go).await;
-    ending.send_replace(true);
-    crew.end(events).await;
-    Ok(())
 }

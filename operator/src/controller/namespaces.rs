@@ -12,6 +12,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use tokio::sync::watch;
 
+use super::events::own_pod;
 use crate::kubernetes::{Error, bounded};
 
 /// How long the operator has from when it is told to stop, when its own namespace goes. The chart gives its pod 34 s.
@@ -58,7 +59,7 @@ pub async fn when_told_to_stop(client: &Client, only: Option<&str>, going: &watc
         }
         Some(_) => {}
         None => {
-            let own = std::env::var("POD_NAMESPACE").unwrap_or_default();
+            let own = own_pod().and_then(|pod| pod.namespace).unwrap_or_default();
             going.send_modify(|going| {
                 if let Some(going) = going.as_mut().filter(|going| going.contains(&own)) {
                     going.ends_at = Some(ends_at);
@@ -119,10 +120,9 @@ fn take(
             listed.extend(since(&namespace).map(|since| (namespace.name_any(), since)));
         }
         watcher::Event::InitDone => {
-            let now = Some(Going { since: std::mem::take(listed), ends_at: None });
-            let changed = *going != now;
-            *going = now;
-            return changed;
+            let (was_known, known) = (going.is_some(), going.get_or_insert_default());
+            let before = std::mem::replace(&mut known.since, std::mem::take(listed));
+            return !was_known || before != known.since;
         }
         watcher::Event::Apply(namespace) => {
             // There is no way back but to be made anew.
@@ -176,6 +176,16 @@ mod tests {
         // `a` was deleted and made anew while nobody watched.
         assert_eq!(after(listed(&[("a", false)])), (String::new(), true));
         assert_eq!(after(listed(&[("a", false)])), (String::new(), false));
+    }
+
+    #[test]
+    fn an_operator_that_goes_too_still_does_after_another_list() {
+        let ends_at = Some(Instant::now());
+        let (mut going, mut listing) = (Some(Going { since: BTreeMap::new(), ends_at }), BTreeMap::new());
+        for event in [Event::Init, Event::InitApply(namespace("a", true)), Event::InitDone] {
+            take(&mut going, &mut listing, event);
+        }
+        assert!(going.is_some_and(|going| going.contains("a") && going.ends_at == ends_at));
     }
 
     #[test]

@@ -2,13 +2,9 @@
 
 use std::process::Command;
 
-use acequia_tests::cluster::{Cluster, NAMESPACE, RELEASE};
+use acequia_tests::cluster::{Cluster, NAMESPACE, RELEASE, chart};
 use acequia_tests::stack::root;
 use serde_json::Value;
-
-fn chart() -> String {
-    root().join("helm/acequia").display().to_string()
-}
 
 /// What the chart renders with these values.
 fn rendered(cluster: &Cluster, values: &[&str]) -> Vec<Value> {
@@ -82,22 +78,18 @@ struct Newest<'a>(&'a Cluster);
 impl Drop for Newest<'_> {
     fn drop(&mut self) {
         if std::thread::panicking()
-            && let Err(error) = upgrade(self.0, &chart())
+            && let Err(error) = self.0.upgrade(&chart(), &[])
         {
             println!("the older definition stays: {error}");
         }
     }
 }
 
-fn upgrade(cluster: &Cluster, chart: &str) -> Result<String, String> {
-    cluster.helm(&["upgrade", RELEASE, chart, "--reuse-values", "--wait", "--timeout", "120s"])
-}
-
 #[test]
 fn an_older_definition_is_upgraded_with_the_chart_and_pipelines_stay() {
     let cluster = Cluster::brought_up();
-    let chart = tempfile::tempdir().expect("a folder");
-    let older = chart.path().join("acequia");
+    let folder = tempfile::tempdir().expect("a folder");
+    let older = folder.path().join("acequia");
     let copied = Command::new("cp").arg("-r").arg(root().join("helm/acequia")).arg(&older).status();
     assert!(copied.expect("cp").success());
     let file = older.join("files/pipelines.acequia.dev.yaml");
@@ -107,7 +99,7 @@ fn an_older_definition_is_upgraded_with_the_chart_and_pipelines_stay() {
     assert!(without.lines().count() < text.lines().count() && without.contains("{name: Delay, "));
     std::fs::write(&file, without).expect("the definition is written");
     let after = |chart: &str| {
-        upgrade(&cluster, chart).expect("the chart is upgraded");
+        cluster.upgrade(chart, &[]).expect("the chart is upgraded");
         let seen = cluster.kubectl_anywhere(&["get", "crd", "pipelines.acequia.dev", "-o", "json"]);
         let seen: Value = serde_json::from_str(&seen).expect("JSON");
         let version = &seen["spec"]["versions"][0];
@@ -126,7 +118,7 @@ fn an_older_definition_is_upgraded_with_the_chart_and_pipelines_stay() {
     cluster.kubectl(&["wait", "pipeline/older", "--for=condition=Ready", "--timeout=60s"]);
     let uid = || cluster.kubectl(&["get", "pipeline", "older", "-o", "jsonpath={.metadata.uid}"]);
     let before = uid();
-    assert_eq!(after(&self::chart()), (true, true, true));
+    assert_eq!(after(&chart()), (true, true, true));
     assert_eq!(uid(), before);
     cluster.apply(manifest).expect("now it is known");
     cluster.kubectl(&["delete", "pipeline", "older", "--timeout=60s"]);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use acequia_kafka::admin::Admin;
-use acequia_tests::cluster::{Cluster, GONE_DEADLINE, RELEASE, metrics};
+use acequia_tests::cluster::{Cluster, GONE_DEADLINE, RELEASE, chart, metrics};
 use acequia_tests::database::Database;
 use acequia_tests::stack::KAFKA_DEADLINE;
 use acequia_tests::wait::until;
@@ -131,9 +131,7 @@ fn with_connect_away_a_pipeline_is_let_go_and_what_was_left_is_told() {
 #[test]
 fn with_the_operator_uninstalled_first_a_pipeline_can_still_be_deleted() {
     let small = Small::ready("nooperator", |manifest| manifest);
-    let values = small.cluster.helm(&["get", "values", RELEASE, "-o", "yaml"]).expect("the values");
-    let file = small.acequia.folder().join("values.yaml");
-    std::fs::write(&file, values).expect("the values are written");
+    let file = small.write_values();
     small
         .cluster
         .helm(&["uninstall", RELEASE, "--wait", "--timeout", "120s"])
@@ -141,9 +139,7 @@ fn with_the_operator_uninstalled_first_a_pipeline_can_still_be_deleted() {
     small.cluster.kubectl_anywhere(&["get", "crd", "pipelines.acequia.dev"]);
     small.flows("without an operator");
     delete(&small);
-    let chart = acequia_tests::stack::root().join("helm/acequia");
-    let (chart, file) = (chart.display().to_string(), file.display().to_string());
-    let install = ["install", RELEASE, &chart, "--values", &file, "--wait", "--timeout", "120s"];
+    let install = ["install", RELEASE, &chart(), "--values", &file, "--wait", "--timeout", "120s"];
     small.cluster.helm(&install).expect("the chart is installed again");
     small.cluster.helm(&["test", RELEASE, "--timeout", "60s"]).expect("helm test");
     clean_up(small);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use acequia_tests::census;
-use acequia_tests::cluster::{Cluster, GONE_DEADLINE, NAMESPACE, RELEASE, grants};
+use acequia_tests::cluster::{Cluster, GONE_DEADLINE, NAMESPACE, RELEASE, chart, grants};
 use acequia_tests::wait::until;
 use serde_json::Value;
 
@@ -74,14 +74,11 @@ impl Elsewhere {
 }
 
 fn set_scope(cluster: &Cluster, scope: &str) -> Result<String, String> {
-    let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
     let values = format!(
         "scope={scope},kafka[0].bootstrapServers=kafka:9092,connect[0].url=http://connect:8083,{}",
         servers_elsewhere(1)
     );
-    let upgrade =
-        ["upgrade", RELEASE, &chart, "--reuse-values", "--set", &values, "--wait", "--timeout", "120s"];
-    cluster.helm(&upgrade)
+    cluster.upgrade(&chart(), &["--set", &values])
 }
 
 /// The servers as Pipelines of another namespace write them, for `--set`.
@@ -176,13 +173,11 @@ fn what_cannot_go_is_told_and_taken_up(there: &Elsewhere, before: &census::Censu
 fn with_scope_namespaced_everything_of_a_pipeline_goes_with_the_namespace_and_its_operator() {
     let there = Elsewhere::new("own");
     let cluster = &there.small.cluster;
-    let chart = acequia_tests::stack::root().join("helm/acequia").display().to_string();
-    let values = cluster.helm(&["get", "values", RELEASE, "-o", "yaml"]).expect("the values");
+    let file = there.small.write_values();
+    let values = std::fs::read_to_string(&file).expect("the values");
     assert!(!values.contains("scope: Cluster"), "another operator would do it: {values}");
-    let file = there.small.acequia.folder().join("values.yaml");
-    std::fs::write(&file, values).expect("the values are written");
     let values = format!("scope=Namespaced,crds.install=false,{}", servers_elsewhere(0));
-    let (file, to) = (file.display().to_string(), there.namespace.as_str());
+    let (chart, to) = (chart(), there.namespace.as_str());
     let options = ["--values", &file, "--set", &values, "--wait", "--timeout", "120s"];
     let before = there.census();
     // The later `--namespace` counts.

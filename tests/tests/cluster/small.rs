@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use acequia_tests::acequia::{Acequia, Status};
-use acequia_tests::cluster::Cluster;
+use acequia_tests::cluster::{Cluster, RELEASE};
 use acequia_tests::database::Database;
 use acequia_tests::stack::{Stack, unique};
 use acequia_tests::wait::until;
@@ -106,6 +106,14 @@ impl Small {
         let unknown: Vec<&String> =
             told.iter().filter(|reason| !REASONS.contains(&reason.as_str())).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    /// The values of the operator's release, as a file for another installation.
+    pub fn write_values(&self) -> String {
+        let values = self.cluster.helm(&["get", "values", RELEASE, "-o", "yaml"]).expect("the values");
+        let file = self.acequia.folder().join("values.yaml");
+        std::fs::write(&file, values).expect("the values are written");
+        file.display().to_string()
     }
 
     /// UIDs of the pods of a stage.

@@ -53,8 +53,7 @@ pub struct Office {
     pub metrics: Arc<Metrics>,
     /// Changes when the operator ends.
     pub stopping: watch::Receiver<bool>,
-    /// Namespaces that are being deleted.
-    /// None until they are known.
+    /// Namespaces that are being deleted; None until they are known.
     pub going: watch::Receiver<Option<Going>>,
 }
 
